@@ -1,0 +1,33 @@
+# make demo: the signature ablation on bundled data. make test: every test. Both install what they need, once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+RUNS := runs/demo
+
+.PHONY: demo test lint clean
+
+.venv/.installed: pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	.venv/bin/uv pip install --quiet --python $(PY) -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: .venv/.installed
+	$(PY) -m sanm.run -m components=none,amg,amg_nlr,full noise.rate=0.2,0.5,0.8,0.9 runs_dir=$(RUNS)
+	@echo
+	@$(PY) -m analysis.tables $(RUNS) --table components
+	@echo
+	@echo "Every run is a folder in $(RUNS): config.yaml, metrics.csv, label_quality.csv, result.json."
+	@echo "Next: $(PY) -m sanm.run -m components=none,full noise.rate=0.8 seed=1,2,3 runs_dir=$(RUNS)    more seeds"
+	@echo "      $(PY) -m sanm.run -m variant=paper,released noise.rate=0.8 runs_dir=$(RUNS)             the paper or its code"
+	@echo "      $(PY) -m sanm.run --help                                                               everything else"
+
+test: .venv/.installed
+	$(PY) -m pytest
+
+lint: .venv/.installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+clean:
+	rm -rf .venv

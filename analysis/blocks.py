@@ -1,0 +1,107 @@
+"""What a table is made of, and which runs may stand in one block of it: those of one protocol."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from analysis.load import setting_columns
+
+# Sections of a config that only SANM reads. A run lacks what cannot matter to it: a plain method has none of
+# these, a run without reconstruction lacks the settings of the reconstruction.
+SANM_SECTIONS = ("tau", "mask_strategy", "variant")
+
+Settings = frozenset[tuple[str, object]]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cells of one protocol in long form, a row a (statistic, row, column); `rows` and `columns` name factors."""
+
+    title: str
+    rows: str
+    columns: str
+    cells: pd.DataFrame
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled sequence of blocks, with what holds for all of them; the renderers need nothing else."""
+
+    title: str
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that share a protocol: equal in every setting but those that the table varies."""
+
+    settings: dict[str, object]
+    runs: pd.DataFrame
+
+
+def group_by_protocol(runs: pd.DataFrame, rows: str, varying: Collection[str]) -> list[Group]:
+    """Groups runs by every setting outside `varying` (columns, or whole sections such as "components").
+
+    `rows` is the factor whose values are compared. A run joins each group of its protocol that has all of its
+    SANM settings, unless the group has runs of the same row: a run without SANM stands in every tau's block.
+    """
+    keys = [key for key in setting_columns(runs) if key not in varying and _section(key) not in varying]
+    members: dict[Settings, dict[Settings, list[int]]] = {}
+    for position, values in enumerate(runs[keys].to_dict("records")):
+        present = {(str(key), value) for key, value in values.items() if not _missing(value)}
+        sanm = frozenset(item for item in present if _section(item[0]) in SANM_SECTIONS)
+        members.setdefault(frozenset(present - sanm), {}).setdefault(sanm, []).append(position)
+    return [
+        Group(settings=dict(protocol | sanm), runs=runs.iloc[positions])
+        for protocol, by_sanm in members.items()
+        for sanm, positions in _joined(by_sanm, runs[rows].tolist()).items()
+    ]
+
+
+def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
+    """A title a group: the `head` settings in their formats, then what differs between groups of one head."""
+    heads = [tuple(group.settings.get(key) for key in head) for group in groups]
+    result = []
+    for group, own_head in zip(groups, heads, strict=True):
+        parts = [shape.format(group.settings[key]) for key, shape in head.items() if key in group.settings]
+        relatives = [other.settings for other, title in zip(groups, heads, strict=True) if title == own_head]
+        different = sorted(key for key in set().union(*relatives) if len({other.get(key) for other in relatives}) > 1)
+        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
+        result.append(" · ".join(parts))
+    return result
+
+
+def shown(value: object) -> str:
+    """A setting as a person writes it: 5 where pandas made 5.0 of a column with gaps, [1, 2] for a tuple."""
+    if value is None:
+        return "not set"
+    if isinstance(value, tuple):
+        return f"[{', '.join(shown(item) for item in value)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _joined(by_sanm: dict[Settings, list[int]], row_of: list[object]) -> dict[Settings, list[int]]:
+    rows = {sanm: {row_of[position] for position in positions} for sanm, positions in by_sanm.items()}
+
+    def joins(smaller: Settings, larger: Settings) -> bool:
+        # Runs of one row have the same keys; where they do not, the extra key is a setting of its own.
+        return smaller < larger and rows[smaller].isdisjoint(rows[larger])
+
+    own_blocks = [sanm for sanm in by_sanm if not any(joins(sanm, other) for other in by_sanm)]
+    return {
+        block: sorted(p for sanm in by_sanm if sanm == block or joins(sanm, block) for p in by_sanm[sanm])
+        for block in own_blocks
+    }
+
+
+def _section(key: str) -> str:
+    return key.partition(".")[0]
+
+
+def _missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

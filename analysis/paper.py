@@ -1,0 +1,47 @@
+"""The numbers that the SANM paper reports, and the setting they belong to."""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.blocks import shown
+
+DATASETS = ("cifar10", "cifar100")
+DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+# Which experiment Table 5 is, and under which settings its numbers were made.
+EXPERIMENT: dict[str, object] = {"base_method.name": "dividemix", "noise.name": "symmetric"}
+SETTING: dict[str, object] = {
+    "data.subset": None,
+    "data.test_subset": None,
+    "data.validation": None,
+    "noise.convention": "inclusive",
+    "model.widths": (64, 128, 256, 512),
+    "model.blocks": (2, 2, 2, 2),
+    "trainer.epochs": 300,
+    "trainer.batch_size": 64,
+}
+
+
+@cache
+def reported() -> pd.DataFrame:
+    """Every number of the paper: table, method, dataset, noise, rate, statistic, accuracy, setting."""
+    return pd.read_csv(Path(__file__).with_name("paper.csv"))
+
+
+def reported_components(dataset: str) -> pd.DataFrame:
+    """Table 5 for one data set, as columns components, rate, statistic, paper."""
+    numbers = reported()
+    numbers = numbers[(numbers["table"] == "table5_components") & (numbers["dataset"] == dataset)]
+    components = numbers["setting"].str.removeprefix("components=")
+    renamed = numbers.assign(components=components).rename(columns={"accuracy": "paper"})
+    return renamed[["components", "rate", "statistic", "paper"]].reset_index(drop=True)
+
+
+def departures(settings: dict[str, object]) -> list[str]:
+    """How a block's settings depart from the paper's; empty where a difference to the paper means something."""
+    return [
+        f"{key} {shown(settings.get(key))} (paper: {shown(value)})"
+        for key, value in SETTING.items()
+        if (settings.get(key) or None) != value  # a validation share of 0.0 is none
+    ]

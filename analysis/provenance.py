@@ -1,0 +1,76 @@
+"""What a reader must know before trusting a block: which code made it, what is mixed, what is missing."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from analysis.blocks import shown
+from analysis.summary import SEEDS
+
+VERSIONS = ("sanm", "torch", "numpy", "python")
+LISTED = 5
+
+
+def code(runs: pd.DataFrame) -> str:
+    """The versions, commits and devices behind the finished runs, as one sentence."""
+    done = runs[runs["status"] == "done"]
+    if done.empty:
+        return "Code: unknown, no run of this block is finished."
+    versions = [f"{name} {_distinct(done[f'versions.{name}'])}" for name in VERSIONS]
+    commits = " and ".join(sorted(set(_commits(done))))
+    return f"Code: {commits}; {', '.join(versions)}; device {_distinct(done['device'])}."
+
+
+def mixed_code(runs: pd.DataFrame) -> list[str]:
+    """A warning for each version, commit and last-epochs window in which the finished runs differ."""
+    done = runs[runs["status"] == "done"]
+    origins = {f"{name} versions": done[f"versions.{name}"].dropna() for name in VERSIONS}
+    origins["commits"] = pd.Series(_commits(done))
+    origins["lengths of the final epochs (last_window)"] = done["last_window"].dropna()
+    return [f"{what} are mixed: {_tally(values)}" for what, values in origins.items() if values.nunique() > 1]
+
+
+def mixed_settings(runs: pd.DataFrame, keys: Iterable[str], within: Sequence[str] = ()) -> list[str]:
+    """A warning for each key with several values among runs that are equal in the columns `within`."""
+    warnings = []
+    for key in keys:
+        known = runs[runs[key].notna()]
+        groups = [members for _, members in known.groupby(list(within))] if within else [known]
+        for members in groups:
+            if members[key].nunique() > 1:
+                where = "".join(f" at {column} {shown(members[column].iloc[0])}" for column in within)
+                warnings.append(f"{key} is mixed{where}: {_tally(members[key])}")
+    return warnings
+
+
+def unfinished(runs: pd.DataFrame, rows: str, columns: str) -> list[str]:
+    """A line for each failed, interrupted or unreadable run: its cell, its seeds, its reason."""
+    lines = []
+    for run in runs[runs["status"] != "done"].to_dict("records"):
+        seeds = ", ".join(f"{seed} {shown(run[seed])}" for seed in SEEDS if seed in run)
+        reason = "" if pd.isna(run["reason"]) else f": {run['reason']}"
+        lines.append(f"{run['status']}: {run[rows]} at {columns} {shown(run[columns])} ({seeds}){reason}")
+    return shortened(lines)
+
+
+def shortened(lines: list[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    return lines if len(lines) <= LISTED else [*lines[:LISTED], f"and {len(lines) - LISTED} more like these"]
+
+
+def _commits(runs: pd.DataFrame) -> list[str]:
+    known = zip(runs["commit"], runs["dirty"], strict=True)
+    return [
+        ("commit unknown" if pd.isna(commit) else f"commit {str(commit)[:10]}")
+        + (" (dirty: uncommitted changes)" if not pd.isna(dirty) and dirty else "")
+        for commit, dirty in known
+    ]
+
+
+def _distinct(values: pd.Series) -> str:
+    return " and ".join(sorted({shown(value) for value in values.dropna()})) or "unknown"
+
+
+def _tally(values: pd.Series) -> str:
+    counts = values.map(shown).value_counts()
+    return ", ".join(f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items())

@@ -1,0 +1,145 @@
+"""A table as Markdown for people, as a tidy CSV for programs, as LaTeX for papers."""
+
+import textwrap
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import pandas as pd
+
+from analysis.blocks import Block, Table, shown
+from analysis.summary import COUNTS, UNFINISHED
+
+WIDTH = 110
+NOTHING = "—"
+LEGEND = (
+    "Cells: mean ± sample standard deviation (n runs, one a seed); (2/3): two of three runs finished; "
+    "—: no number; {}: best of its column."
+)
+Cell = dict[Hashable, Any]
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "—": "---",
+    "·": r"$\cdot$",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def markdown(table: Table) -> str:
+    """Headings, warnings, pipe tables and notes; text is wrapped so that it reads in a terminal too."""
+    notes = [*table.notes, LEGEND.format("**bold**")]
+    parts = [f"# {table.title}", _listed(notes)]
+    for block in table.blocks:
+        grid = _grid(block, plain=str, bold="**{}**".format)
+        parts.append(f"## {block.title}")
+        parts.append(_listed([f"**Warning:** {warning}" for warning in block.warnings]))
+        parts.append(grid.to_markdown(index=False, disable_numparse=True))
+        parts.append(_listed(block.notes))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def csv(table: Table) -> str:
+    """Every cell of every block as a row, in long form, with the block's title and warnings."""
+    frames = [block.cells.assign(block=block.title, warnings=" | ".join(block.warnings)) for block in table.blocks]
+    cells = pd.concat(frames, ignore_index=True)
+    # Blocks that are only the paper's have no counts; those of the others stay whole all the same.
+    cells = cells.astype({name: "Int64" for name in COUNTS if name in cells})
+    return cells[["block", *cells.columns.drop("block")]].to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def latex(table: Table) -> str:
+    """A booktabs table a block; the caption has the selection rule and the warnings, comments the notes."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for block in table.blocks:
+        grid = _grid(block, plain=_latex_escaped, bold=r"\textbf{{{}}}".format)
+        warnings = [f"Warning: {warning}." for warning in block.warnings]
+        caption = [f"{table.title}: {block.title}.", *table.notes, LEGEND.format("bold"), *warnings]
+        parts.extend(f"% {note}" for note in block.notes)
+        parts.append(
+            grid.style.hide(axis="index")
+            .format_index(_latex_escaped, axis="columns")
+            .to_latex(
+                hrules=True,
+                position_float="centering",
+                column_format="ll" + "r" * (grid.shape[1] - 2),
+                caption=_latex_escaped(" ".join(caption)),
+            )
+        )
+    return "\n".join(parts)
+
+
+RENDERERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": csv, "latex": latex}
+
+
+def _grid(block: Block, plain: Callable[[str], str], bold: Callable[[str], str]) -> pd.DataFrame:
+    """The block as text: a line a (statistic, row), the paper's value and the difference beneath ours."""
+    cells = block.cells.assign(best=_is_best(block))
+    columns = sorted(cells[block.columns].unique())
+    lines = []
+    for (statistic, name), line in cells.groupby(["statistic", block.rows], sort=False):
+        by_column = line.set_index(block.columns).to_dict("index")
+        for label, text in _texts(str(name), line):
+            texts = [plain(text(by_column[column])) for column in columns]
+            if text is _ours:
+                best = [by_column[column]["best"] for column in columns]
+                texts = [bold(t) if is_best else t for t, is_best in zip(texts, best, strict=True)]
+            lines.append([plain(str(statistic)), plain(label), *texts])
+    if "realised_noise_rate" in cells:
+        realised = cells.drop_duplicates(block.columns).set_index(block.columns)["realised_noise_rate"]
+        lines.append(["", "realised noise", *(plain(_percent(realised[column])) for column in columns)])
+    headings = [_percent(column) if block.columns == "noise.rate" else shown(column) for column in columns]
+    return pd.DataFrame(lines, columns=["statistic", block.rows.removesuffix(".name"), *headings])
+
+
+def _is_best(block: Block) -> pd.Series | bool:
+    if "mean" not in block.cells:
+        return False
+    # Means that read the same are equally good, and a row that stands alone is not the best of anything.
+    means = block.cells["mean"].round(1)
+    of_column = means.groupby([block.cells["statistic"], block.cells[block.columns]])
+    return (means == of_column.transform("max")) & (of_column.transform("count") > 1)
+
+
+def _texts(name: str, line: pd.DataFrame) -> list[tuple[str, Callable[[Cell], str]]]:
+    if "mean" not in line:
+        return [(name, _paper)]
+    texts: list[tuple[str, Callable[[Cell], str]]] = [(name, _ours)]
+    if line["paper"].notna().any():
+        texts.append((f"paper: {name}", _paper))
+    if line["difference"].notna().any():
+        texts.append(("ours − paper", _difference))
+    return texts
+
+
+def _ours(cell: Cell) -> str:
+    if not cell["n"]:
+        return next((status for status in UNFINISHED if cell[status]), NOTHING)
+    spread = f" ± {cell['std']:.1f}" if cell["n"] > 1 else ""
+    count = cell["n"] if cell["n"] == cell["runs"] else f"{cell['n']}/{cell['runs']}"
+    return f"{cell['mean']:.1f}{spread} ({count})"
+
+
+def _paper(cell: Cell) -> str:
+    return NOTHING if pd.isna(cell["paper"]) else f"{cell['paper']:.1f}"
+
+
+def _difference(cell: Cell) -> str:
+    if pd.isna(cell["difference"]):
+        return NOTHING
+    # Adding zero turns the -0.0 of a rounded small difference into 0.0.
+    return f"{round(cell['difference'], 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def _percent(rate: float) -> str:
+    return "unknown" if pd.isna(rate) else f"{100 * rate:.3g} %"
+
+
+def _listed(notes: Iterable[str]) -> str:
+    return "\n".join(textwrap.fill(f"- {note}", WIDTH, subsequent_indent="  ") for note in notes)
+
+
+def _latex_escaped(text: object) -> str:
+    return "".join(LATEX.get(character, character) for character in str(text))

@@ -1,0 +1,30 @@
+"""The tables. A table is a module here, found by its name, with `table(runs, statistics) -> Table`."""
+
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
+
+import pandas as pd
+
+from analysis.blocks import Table
+from sanm.errors import InputError
+
+DEFAULT_STATISTICS = ("best", "last")
+
+
+def names() -> list[str]:
+    """The known tables."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def require(name: str) -> None:
+    """Refuses the name of a table that does not exist."""
+    if name not in names():
+        raise InputError(f"unknown table {name!r}; known tables: {', '.join(names())}")
+
+
+def build(name: str, runs: pd.DataFrame, statistics: Sequence[str] = DEFAULT_STATISTICS) -> Table:
+    """The table of that name from a frame of runs, as `analysis.load` gives it."""
+    require(name)
+    table: Table = import_module(f"{__name__}.{name}").table(runs, statistics)
+    return table

@@ -1,0 +1,1 @@
+"""SANM: an ablation and sweep harness for learning with noisy labels."""

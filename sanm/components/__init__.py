@@ -1,0 +1,61 @@
+"""SANM (Tu et al., CVPR 2023) as a plug-in: it adds masked views to a batch, and a reconstruction to its loss.
+
+``amg`` says where and how much to mask, ``nlr`` what to believe of the masked views, ``smr`` rebuilds the unmasked
+image. No method is known here and no method knows of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sanm.components import amg, nlr, smr
+from sanm.types import Batch, Forward, Look, Network, Step
+
+
+class SANM(nn.Module):
+    """``settings`` is the whole config: its ``components``, ``tau``, ``mask_strategy`` and ``variant`` are read.
+
+    ``mean`` and ``std`` ``[C]`` undo the normalisation for masks that are painted in image space.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], networks: Sequence[Network], images: Tensor, mean: Tensor, std: Tensor
+    ) -> None:
+        """``images [B, C, H, W]``: any few normalised images, from which the decoders learn the shapes."""
+        super().__init__()
+        self.components = settings["components"]
+        self.masking = bool(self.components["amg"])
+        self.decoders = nn.ModuleList()
+        if not self.masking:
+            return
+        self.variant = settings["variant"]
+        self.masks = amg.Masks(settings["tau"], settings["mask_strategy"], self.variant, mean, std)
+        if self.components["smr"]:
+            self.decoders.extend(smr.decoder_for(network, images) for network in networks)
+
+    def active(self, epoch: int) -> bool:
+        return self.masking and epoch >= self.components["start"]
+
+    def add_views(self, batch: Batch, look: Look, network: Network, step: Step) -> Batch:
+        """The batch with its masked views behind the others (Eq. 1 to 5, 7)."""
+        if not self.active(step.epoch):
+            return batch
+        masked = self.masks(look, network, batch.clean, step)
+        targets = batch.y[0].expand(len(masked.x), *batch.y.shape[1:])
+        if self.components["nlr"]:
+            targets = nlr.soften(targets, masked.ratio, bounded=self.variant["label_ratio"] == "realised")
+        return batch.with_views(masked.x, targets)
+
+    def reconstruction(self, forward: Forward, batch: Batch, look: Look, step: Step) -> Tensor:
+        """The weighted reconstruction loss of the masked views (Eq. 9 to 11); zero where there are none."""
+        if not self.decoders or not self.active(step.epoch):
+            return torch.zeros((), device=batch.x.device)
+        views = self.masks.num_views
+        features = forward.features_of_last(batch.x, views)
+        error = smr.reconstruction_error(self.decoders[step.network], features, look.x[0])
+        weight: float = self.variant["reconstruction_weight"]
+        return weight * error

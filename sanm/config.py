@@ -1,0 +1,291 @@
+"""From what Hydra composed to checked plain values.
+
+Nothing heavy is imported here, so that a bad config is refused before anything loads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sanm.errors import InputError
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+Plain = dict[str, Any]
+
+
+# ---- the groups that every run shares; the others are typed by their own YAML, so that a new option is one file
+
+
+@dataclass
+class Components:
+    amg: bool
+    nlr: bool
+    smr: bool
+    start: int
+
+
+@dataclass
+class Tau:
+    value: float
+
+
+@dataclass
+class MaskStrategy:
+    name: str
+    aspect: float
+
+
+@dataclass
+class Variant:
+    masked_views: str
+    activation: str
+    ratio_at_maximum: str
+    ratio_at_minimum: str
+    painted_part: float
+    anchor: str
+    fill: str
+    label_ratio: str
+    reconstruction_weight: float
+
+
+@dataclass
+class TrainerSettings:
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    weight_decay: float
+    milestones: list[int]
+    decay: float
+    last_window: int
+    precision: str
+
+
+@dataclass
+class Quality:
+    window: int
+    every: int
+    tables: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Schema:
+    """The whole config; OmegaConf refuses unknown keys and wrong types against it."""
+
+    base_method: dict[str, Any]
+    noise: dict[str, Any]
+    components: Components
+    tau: Tau
+    mask_strategy: MaskStrategy
+    variant: Variant
+    data: dict[str, Any]
+    model: dict[str, Any]
+    trainer: TrainerSettings
+    quality: Quality
+    seed: int
+    device: str
+    runs_dir: str
+    cache_dir: str
+    retry: bool
+    save_labels: bool
+    keep_checkpoint: bool
+
+
+OPEN_GROUPS = ("base_method", "noise", "data", "model")
+RATIOS = ("two_minus_w", "one_minus_w", "released")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "base_method.guess_mode": ("train", "eval"),
+    "base_method.learn_from": ("weak", "none"),
+    "base_method.guess_on": ("weak", "none"),
+    "noise.convention": ("inclusive", "exclusive"),
+    "mask_strategy.name": ("adaptive", "fixed", "random"),
+    "variant.masked_views": ("joint", "separate"),
+    "variant.activation": ("class", "energy"),
+    "variant.ratio_at_maximum": RATIOS,
+    "variant.ratio_at_minimum": (*RATIOS, "as_maximum"),
+    "variant.anchor": ("center", "corner"),
+    "variant.fill": ("pixel_uniform", "box_color"),
+    "variant.label_ratio": ("realised", "nominal"),
+    "trainer.precision": ("fp32", "bf16"),
+}
+
+
+@dataclass(frozen=True)
+class Range:
+    """Allowed numbers, ends included unless ``above`` is set."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def holds(self, value: float) -> bool:
+        return (value > self.low if self.above else value >= self.low) and value <= self.high
+
+    def __str__(self) -> str:
+        if math.isinf(self.high):
+            return f"{'above' if self.above else 'at least'} {self.low:g}"
+        return f"in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
+
+
+RANGES: dict[str, Range] = {
+    "noise.rate": Range(0, 1),
+    "noise.seed": Range(0),
+    "seed": Range(0, 2**32 - 1),
+    "components.start": Range(0),
+    "tau.value": Range(0, 1),
+    "mask_strategy.aspect": Range(0, 1, above=True),
+    "variant.painted_part": Range(0, 1, above=True),
+    "variant.reconstruction_weight": Range(0),
+    "base_method.warm_up": Range(0),
+    "base_method.views": Range(1),
+    "data.subset": Range(1),
+    "data.test_subset": Range(1),
+    "data.validation": Range(0, 0.5),
+    "data.augment.crop_padding": Range(0),
+    "data.image_size": Range(8, 1024),
+    "trainer.epochs": Range(1),
+    "trainer.batch_size": Range(2),
+    "trainer.lr": Range(0, above=True),
+    "trainer.momentum": Range(0, 1),
+    "trainer.weight_decay": Range(0),
+    "trainer.decay": Range(0, 1, above=True),
+    "trainer.last_window": Range(1),
+    "quality.window": Range(1),
+    "quality.every": Range(0),
+}
+
+
+def from_table(path: str, *, _root_: DictConfig) -> Any:
+    """OmegaConf resolver: the value that a setting's table holds for this data set, noise and noise rate.
+
+    ``path`` is the table's place, ``group.tables.key``. A table is nested by data set, then noise, then rate; it may
+    end early (the value then holds for all below), and ``"*"`` stands for any other. Raises InputError for a place
+    that the table does not have: there are no silent defaults.
+    """
+    setting = path.replace(".tables.", ".")
+    rate = OmegaConf.select(_root_, "noise.rate")
+    place = {"data": _root_.data.name, "noise": _root_.noise.name, "noise.rate": rate}
+    node: Any = OmegaConf.to_container(OmegaConf.select(_root_, path))
+    for key, value in place.items():
+        if not isinstance(node, dict):
+            break
+        found = _table_row(node, value)
+        if found is None:
+            here = " ".join(f"{k}={v}" for k, v in place.items() if v is not None)
+            known = ", ".join(str(row) for row in node)
+            raise InputError(f"{setting} is not tabulated for {here} (only {key} {known}); set {setting}=VALUE")
+        node = node[found]
+    return node
+
+
+def _table_row(node: dict[Any, Any], value: Any) -> Any:
+    if value in node:
+        return value
+    if isinstance(value, int | float):
+        for row in node:  # rates are compared as numbers: 0.30000000000000004 is 0.3
+            if not isinstance(row, str) and math.isclose(float(row), value):
+                return row
+    return "*" if "*" in node else None
+
+
+OmegaConf.register_new_resolver("from_table", from_table, replace=True)
+
+
+def checked(composed: DictConfig) -> Plain:
+    """The composed config as plain values, all checked. Raises InputError, one line that names the key.
+
+    ``composed`` holds the groups of ``conf/config.yaml``, without Hydra's own node.
+    """
+    _check_numbers(composed, ("noise.rate", "noise.seed", "seed"))  # other values may be looked up by these
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        typed = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(Schema), plain))
+    except OmegaConfBaseException as error:
+        raise _explained(error) from error
+    assert isinstance(typed, dict)
+    config: Plain = {str(key): value for key, value in typed.items()}
+    for group in OPEN_GROUPS:
+        _check_types(group, config[group])
+    _check_numbers(OmegaConf.create(config), tuple(RANGES))
+    _check_choices(config)
+    _check_combinations(config)
+    return config
+
+
+def _explained(error: OmegaConfBaseException) -> InputError:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    key = f"{error.full_key}: " if error.full_key else ""
+    return InputError(key + str(error).partition("\n")[0])
+
+
+def _check_numbers(config: DictConfig, keys: tuple[str, ...]) -> None:
+    for key in keys:
+        value, allowed = OmegaConf.select(config, key), RANGES[key]
+        if value is None:
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not allowed.holds(value):
+            raise InputError(f"{key}={value}: must be a number {allowed}")
+
+
+def _check_choices(config: Plain) -> None:
+    for key, choices in CHOICES.items():
+        group, _, name = key.partition(".")
+        value = config[group].get(name)
+        if value is not None and value not in choices:
+            raise InputError(f"{key}={value}: choose one of {', '.join(choices)}")
+
+
+def _check_combinations(config: Plain) -> None:
+    components = config["components"]
+    if not components["amg"] and (components["nlr"] or components["smr"]):
+        raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")
+    if config["trainer"]["last_window"] > config["trainer"]["epochs"]:
+        raise InputError("trainer.last_window is more than trainer.epochs; lower it")
+
+
+# ---- types of the open groups, from their own YAML
+
+
+def _check_types(group: str, values: Plain) -> None:
+    for key, example in _examples(group, str(values.get("name"))).items():
+        if key in values and key != "tables":
+            _check_type(f"{group}.{key}", values[key], example)
+
+
+def _check_type(key: str, value: Any, example: Any) -> None:
+    if isinstance(example, dict):
+        for inner in example:
+            if isinstance(value, dict) and inner in value:
+                _check_type(f"{key}.{inner}", value[inner], example[inner])
+        return
+    if example is None or value is None or (isinstance(example, str) and "${" in example):
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {bool: isinstance(value, bool), int: number and value == int(value), float: number}
+    if not fits.get(type(example), isinstance(value, type(example))):
+        kind = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
+        raise InputError(f"{key}={value}: must be {kind.get(type(example), 'a word')}")
+
+
+@cache
+def _examples(group: str, name: str) -> Plain:
+    """The values of the group's options that share the name, as their YAML gives them."""
+    examples: Plain = {}
+    for file in sorted((CONF / group).glob("*.yaml")):
+        option = OmegaConf.to_container(OmegaConf.load(file))
+        if isinstance(option, dict) and option.get("name") == name:
+            examples.update({str(key): value for key, value in option.items()})
+    return examples

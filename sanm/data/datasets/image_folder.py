@@ -1,0 +1,139 @@
+"""A folder of your own images: ``train/<class>/...`` and ``test/<class>/...`` below ``data.root``.
+
+Images are decoded once, to squares of ``image_size``, and kept in a cache that is redone when any of them changes.
+The user's own files are never written to.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sanm.data.datasets._decoded import DecodedImages
+from sanm.data.datasets._pixels import mean_and_std
+from sanm.data.types import Source
+from sanm.errors import InputError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+EXPECTED = "expected train/<class>/<images> and test/<class>/<images> below data.root"
+
+
+class _Split(NamedTuple):
+    keys: list[str]  # paths relative to the root, POSIX style; by class, then by path
+    labels: list[int]
+
+
+def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
+    """Images ``[N, 3, image_size, image_size]``; classes are the folders below ``train``, sorted by name.
+
+    Reads ``root``, ``image_size`` and ``cache_dir`` (where decoded images are kept; null: beside the originals, or in
+    the argument ``cache_dir`` where that cannot be written). The folders' labels are given, not verified. Raises
+    InputError for a missing folder, a class without images, a class that only the test part has, and images that
+    cannot be decoded; warns about a class that the test part lacks.
+    """
+    root, size = _root(settings), _image_size(settings)
+    class_names = _class_names(root / "train")
+    if len(class_names) < 2:
+        raise InputError(f"{root / 'train'} has one class folder only ({class_names[0]}): two or more are needed")
+    _check_test_classes(root / "test", class_names)
+    train, test = _scan(root, "train", class_names), _scan(root, "test", class_names)
+    decoded = DecodedImages(root, size, settings.get("cache_dir"), cache_dir)
+    train_images = torch.from_numpy(decoded.read("train", train.keys))
+    test_images = torch.from_numpy(decoded.read("test", test.keys))
+    mean, std = mean_and_std(train_images)
+    return Source(
+        train_images=train_images,
+        train_labels=torch.tensor(train.labels),
+        test_images=test_images,
+        test_labels=torch.tensor(test.labels),
+        class_names=class_names,
+        mean=mean,
+        std=std,
+        train_keys=tuple(train.keys),
+        labels_verified=False,
+    )
+
+
+def _root(settings: Mapping[str, Any]) -> Path:
+    given = settings.get("root")
+    if not given:
+        raise InputError(f"data.root is not set: set data.root=FOLDER; {EXPECTED}")
+    root = Path(given).expanduser()
+    if not root.is_dir():
+        raise InputError(f"data.root={given} is not a folder; {EXPECTED}")
+    return root
+
+
+def _image_size(settings: Mapping[str, Any]) -> int:
+    size = settings["image_size"]
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise InputError(f"data.image_size={size}: must be a whole number of pixels, at least 1")
+    return size
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _ignored(entry.name))
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}); {EXPECTED}") from error
+    if not names:
+        raise InputError(f"{folder} has no class folders; {EXPECTED}")
+    return tuple(names)
+
+
+def _check_test_classes(folder: Path, class_names: tuple[str, ...]) -> None:
+    tested = set(_class_names(folder))
+    unknown = sorted(tested - set(class_names))
+    if unknown:
+        raise InputError(
+            f"{folder / unknown[0]}: train has no such class; rename the folder, or give it training images"
+        )
+    missing = sorted(set(class_names) - tested)
+    if missing:
+        warnings.warn(f"{folder} has no images of {', '.join(missing)}: accuracy says nothing on them", stacklevel=3)
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _scan(root: Path, split: str, class_names: tuple[str, ...]) -> _Split:
+    found = _Split([], [])
+    for label, name in enumerate(class_names):
+        folder = root / split / name
+        if split == "test" and not folder.is_dir():
+            continue
+        keys = sorted(path.relative_to(root).as_posix() for path in _images_below(folder))
+        if not keys:
+            raise InputError(f"{folder} has no images ({' '.join(EXTENSIONS)}): add some or remove the folder")
+        _check_names(keys, root)
+        found.keys.extend(keys)
+        found.labels.extend([label] * len(keys))
+    return found
+
+
+def _images_below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    visited: set[str] = set()  # links are followed, and may lead in a circle
+    for place, subfolders, files in os.walk(folder, followlinks=True):
+        visited.add(os.path.realpath(place))
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if not _ignored(name) and os.path.realpath(os.path.join(place, name)) not in visited
+        ]
+        found += [Path(place, name) for name in files if not _ignored(name) and name.lower().endswith(EXTENSIONS)]
+    return found
+
+
+def _check_names(keys: list[str], root: Path) -> None:
+    for key in keys:
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:  # the name goes into tables, which are UTF-8
+            raise InputError(f"{root}: the file name {key!r} is not valid UTF-8: rename it") from error

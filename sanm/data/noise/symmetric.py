@@ -1,0 +1,49 @@
+"""Symmetric noise, in the two conventions that go by this name.
+
+``inclusive`` (DivideMix and what descends from it): exactly ``int(rate * n)`` labels are redrawn from all K classes,
+so that a share of about ``rate (K - 1) / K`` is wrong. ``exclusive`` (Co-teaching and what descends from it): each
+label is wrong with probability ``rate``, uniformly among the K - 1 other classes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sanm.data.noise._dividemix import candidates
+from sanm.data.noise._settings import rate_of, seed_of
+from sanm.data.types import Labels, LabelTask
+from sanm.errors import InputError
+
+
+def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
+    """Given labels ``[n]`` by ``rate`` in [0, 1], ``seed`` and ``convention``. Raises InputError for other values."""
+    rate, seed, convention = rate_of(settings), seed_of(settings), settings["convention"]
+    if task.num_classes < 2:
+        raise InputError("noise=symmetric needs two classes or more; set noise=none")
+    if convention == "inclusive":
+        return _inclusive(task, rate, seed)
+    if convention == "exclusive":
+        return _exclusive(task, rate, seed)
+    raise InputError(f"noise.convention={convention}: choose one of inclusive, exclusive")
+
+
+def _inclusive(task: LabelTask, rate: float, seed: int) -> Labels:
+    stream = random.Random(seed)
+    given = task.labels.copy()
+    for position in candidates(len(given), rate, stream):
+        given[position] = stream.randint(0, task.num_classes - 1)
+    return given
+
+
+def _exclusive(task: LabelTask, rate: float, seed: int) -> Labels:
+    stream = np.random.RandomState(seed)
+    transition = np.full((task.num_classes, task.num_classes), rate / (task.num_classes - 1))
+    np.fill_diagonal(transition, 1 - rate)
+    rows = list(transition)
+    # One draw a sample: the stream that published files were made with cannot be had in one call for all.
+    given = [int(stream.multinomial(1, rows[label]).argmax()) for label in task.labels]
+    return np.array(given, dtype=np.int64)

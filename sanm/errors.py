@@ -1,0 +1,9 @@
+"""The one exception that a user is meant to read."""
+
+
+class InputError(Exception):
+    """Something the user gave is wrong: an option, a file, a folder, a machine without the device asked for.
+
+    The message is one line that names the key or the file and says what to do. Command lines print it without a
+    traceback and exit with status 2. It never means that a run failed.
+    """

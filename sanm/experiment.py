@@ -1,0 +1,202 @@
+"""One run from its config to its record: data, training, scores, checkpoints, result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sanm import provenance
+from sanm.data import Data, prepare
+from sanm.data.noise import write_dividemix_json
+from sanm.errors import InputError
+from sanm.files import write_atomically
+from sanm.progress import Progress
+from sanm.scoring import Scorer
+from sanm.store import RunDirectory
+from sanm.trainer import Trainer
+
+COLUMNS = (
+    "epoch",
+    "loss",
+    "test_accuracy",
+    "validation_accuracy",
+    "labeled_fraction",
+    "clean_auroc",
+    "learning_rate",
+    "seconds",
+)
+
+Rows = list[dict[str, Any]]
+
+
+def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDirectory, command: list[str]) -> None:
+    """Train what is left of the run and write its result.
+
+    ``config`` is the checked config, ``identity`` what the record keeps of it. The caller holds the directory's
+    claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
+    finite.
+    """
+    device = choose_device(config["device"])
+    data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
+    check_enough_images(data, config)
+    trainer, scorer = Trainer(identity, data.train, device), Scorer(data)
+    directory.begin(identity)
+    rows, images = _resume(directory, trainer)
+    if config["save_labels"]:
+        write_dividemix_json(directory.path / "labels.json", data.selected_labels.numpy())
+    directory.rewrite_metrics(COLUMNS, rows)
+    progress = Progress(directory.name, config["trainer"]["epochs"], trainer.epochs_done)
+    try:
+        while trainer.epochs_done < config["trainer"]["epochs"]:
+            row, seen = _epoch(trainer, scorer, progress)
+            rows.append(row)
+            images += seen
+            directory.append_metrics(COLUMNS, row)
+            _save(directory, trainer, rows, images)
+            progress.epoch(row)
+    finally:
+        progress.close()
+    _finish(config, directory, trainer, scorer, data, rows, images, command)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``auto`` is the GPU when there is one. Raises InputError for a device that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"device={wanted} is not there ({reason}); set device=cpu or device=auto") from error
+    return device
+
+
+def check_enough_images(data: Data, config: Mapping[str, Any]) -> None:
+    """Raises InputError when a batch cannot be filled."""
+    count, batch_size = len(data.train.given_labels), config["trainer"]["batch_size"]
+    if count < batch_size:
+        raise InputError(
+            f"data={config['data']['name']} has {count} training images, fewer than one batch: "
+            f"lower trainer.batch_size={batch_size}"
+        )
+
+
+def _resume(directory: RunDirectory, trainer: Trainer) -> tuple[Rows, int]:
+    if not directory.checkpoint.exists():
+        return [], 0
+    try:
+        saved = torch.load(directory.checkpoint, map_location="cpu", weights_only=True)
+        trainer.load(saved["trainer"])
+    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{directory.checkpoint} cannot be read ({str(error).partition(chr(10))[0]}): "
+            "delete it to start this run again"
+        ) from error
+    rows: Rows = saved["rows"]
+    return rows, int(saved["images"])
+
+
+def _epoch(trainer: Trainer, scorer: Scorer, progress: Progress) -> tuple[dict[str, Any], int]:
+    summary = trainer.train_epoch(progress.step)
+    row = {
+        "epoch": summary.epoch + 1,
+        "loss": summary.loss,
+        "test_accuracy": scorer.test_accuracy(trainer),
+        "validation_accuracy": scorer.validation_accuracy(trainer),
+        "labeled_fraction": summary.labeled_fraction,
+        "clean_auroc": scorer.clean_auroc(trainer.quality.probability) if summary.measured else None,
+        "learning_rate": summary.learning_rate,
+        "seconds": round(summary.seconds, 3),
+    }
+    return row, summary.images
+
+
+def _save(directory: RunDirectory, trainer: Trainer, rows: Rows, images: int) -> None:
+    saved = {"trainer": trainer.state(), "rows": rows, "images": images}
+    write_atomically(directory.checkpoint, lambda handle: torch.save(saved, handle))
+
+
+def _finish(
+    config: Mapping[str, Any],
+    directory: RunDirectory,
+    trainer: Trainer,
+    scorer: Scorer,
+    data: Data,
+    rows: Rows,
+    images: int,
+    command: list[str],
+) -> None:
+    trainer.measure()
+    _write_label_quality(directory, trainer, data)
+    result = {
+        "status": "done",
+        "name": directory.name,
+        "run_id": directory.name.rpartition("-")[2],
+        "seed": config["seed"],
+        "epochs": len(rows),
+        **accuracies(rows, config["trainer"]["last_window"]),
+        "nominal_noise_rate": config["noise"].get("rate"),
+        "realised_noise_rate": data.realised_noise_rate,
+        "clean_auroc": scorer.clean_auroc(trainer.quality.probability),
+        "labeled_fraction": rows[-1]["labeled_fraction"],
+        **_cost(rows, images, trainer.device),
+        "versions": provenance.versions(),
+        **dict(zip(("commit", "dirty"), provenance.commit(), strict=True)),
+        "overrides": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    directory.finish(result, config["keep_checkpoint"])
+
+
+def accuracies(rows: Rows, last_window: int) -> dict[str, Any]:
+    """The three figures of a run, each with its selection rule, in percent.
+
+    ``best`` looks at the test labels; ``last`` is the mean of the final epochs; ``selected`` is the test accuracy at
+    the epoch that the noisy validation split likes best (the first of equals), None without a split.
+    """
+    best = max(rows, key=lambda row: row["test_accuracy"])
+    final = [row["test_accuracy"] for row in rows[-last_window:]]
+    judged = [row for row in rows if row["validation_accuracy"] is not None]
+    selected = max(judged, key=lambda row: row["validation_accuracy"], default=None)
+    return {
+        "best_accuracy": best["test_accuracy"],
+        "best_epoch": best["epoch"],
+        "last_accuracy": sum(final) / len(final),
+        "last_window": last_window,
+        "selected_accuracy": selected and selected["test_accuracy"],
+        "selected_epoch": selected and selected["epoch"],
+    }
+
+
+def _cost(rows: Rows, images: int, device: torch.device) -> dict[str, Any]:
+    seconds = sum(row["seconds"] for row in rows)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / max(seconds, 1e-9), 1),
+        "peak_memory_mb": round(provenance.peak_memory_mb(device), 1),
+        "device": name,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data) -> None:
+    names, train = data.train.class_names, data.train
+    predicted = trainer.predict_training_samples().tolist()
+    probability = trainer.quality.probability.mean(0).tolist()
+    given = train.given_labels.tolist()
+    directory.write_table(
+        "label_quality.csv",
+        ("index", "key", "given_label", "predicted_label", "clean_probability"),
+        [
+            (index, key, names[label], names[guess], f"{clean:.6f}")
+            for index, key, label, guess, clean in zip(
+                train.index.tolist(), train.keys, given, predicted, probability, strict=True
+            )
+        ],
+    )

@@ -1,0 +1,120 @@
+"""DivideMix (Li, Socher, Hoi: Learning with Noisy Labels as Semi-supervised Learning, ICLR 2020).
+
+Each of two networks fits a mixture to its own losses and so divides the data for the other into labeled (probably
+right) and unlabeled. Labels are co-refined, or co-guessed where there are none, and learned MixMatch-style.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from itertools import cycle
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sanm.errors import InputError
+from sanm.methods import Method, shuffled, soft_cross_entropy
+from sanm.mix import mixup
+from sanm.types import Batch, Draw, Forward, Look, Random, Step
+
+log = logging.getLogger(__name__)
+
+
+class DivideMix(Method):
+    turns = ((0,), (1,))
+
+    def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
+        super().__init__(settings, num_samples, num_classes, batch_size)
+        for key in ("temperature", "alpha", "ramp_up"):
+            if settings[key] <= 0:
+                raise InputError(f"base_method.{key}={settings[key]}: must be above 0")
+        if not 0 <= settings["threshold"] <= 1:
+            raise InputError(f"base_method.threshold={settings['threshold']}: must lie in [0, 1]")
+
+    def needs_clean_probability(self, epoch: int) -> bool:
+        return not self.warming_up(epoch)
+
+    def keeps_label(self, clean: Tensor, epoch: int) -> Tensor:
+        """Above the threshold; and at least a batch of the most trusted, so that there is something to learn from."""
+        if self.warming_up(epoch):
+            return super().keeps_label(clean, epoch)
+        keeps = clean > self.settings["threshold"]
+        fewest = min(self.batch_size, self.num_samples)
+        if int(keeps.sum()) < fewest:
+            log.warning("epoch %d: fewer than %d samples pass the threshold; taking the most trusted", epoch, fewest)
+            keeps = torch.zeros_like(keeps).index_fill(0, clean.argsort(descending=True, stable=True)[:fewest], True)
+        return keeps
+
+    def batches(self, clean: Tensor, step: Step) -> list[Draw]:
+        """One pass over the labeled samples, each batch beside one of unlabeled ones, which start again at their end.
+
+        With nothing left unlabeled the batches are labeled ones alone.
+        """
+        if self.warming_up(step.epoch):
+            return [Draw(index, len(index)) for index in shuffled(self.num_samples, 2 * self.batch_size, step.random)]
+        keeps = self.keeps_label(clean, step.epoch).cpu()
+        labeled = shuffled(keeps.nonzero()[:, 0], self.batch_size, step.random)
+        unlabeled = endless((~keeps).nonzero()[:, 0], self.batch_size, step.random)
+        return [Draw(torch.cat([index, next(unlabeled)]), len(index)) for index in labeled]
+
+    def believe(self, batch: Batch, look: Look, step: Step) -> Tensor:
+        if self.warming_up(step.epoch):
+            return batch.y[0]
+        own, n = look.probs(step.network), batch.num_labeled
+        trust = batch.clean[:n, None]
+        refined = trust * batch.y[0, :n] + (1 - trust) * own[:, :n].mean(0)
+        guessed = (own[:, n:].mean(0) + look.probs(1 - step.network, first=n).mean(0)) / 2
+        return sharpen(torch.cat([refined, guessed]), self.settings["temperature"])
+
+    def losses(self, forward: Forward, batch: Batch, step: Step) -> Tensor:
+        """Labeled rows: cross-entropy. Unlabeled rows: squared error. All: keep the mean prediction uniform."""
+        if self.warming_up(step.epoch):
+            return self._warm_up_losses(forward, batch)
+        mixed = mixup(batch, self.settings["alpha"], step.random)
+        logits = forward(mixed.x)
+        probs = logits.softmax(-1)
+        supervised = soft_cross_entropy(logits, mixed.y)
+        unsupervised = (probs - mixed.y).square().mean(-1)
+        share_labeled = batch.num_labeled / len(batch.index)
+        share_unlabeled = max(1 - share_labeled, 1 / len(batch.index))  # no such row: the divisor does not matter
+        per_row = torch.where(
+            batch.labeled, supervised / share_labeled, self._ramp(step) * unsupervised / share_unlabeled
+        )
+        return per_row + uniform_prior_penalty(probs)
+
+    def _ramp(self, step: Step) -> float:
+        grown = (step.progress - self.settings["warm_up"]) / self.settings["ramp_up"]
+        return float(self.settings["lambda_u"]) * min(max(grown, 0.0), 1.0)
+
+    def _warm_up_losses(self, forward: Forward, batch: Batch) -> Tensor:
+        logits = forward(batch.x)
+        losses = soft_cross_entropy(logits, batch.y)
+        if self.settings["confidence_penalty"]:
+            losses = losses + (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)  # negative entropy
+        return losses
+
+
+def endless(positions: Tensor, batch_size: int, random: Random) -> Iterator[Tensor]:
+    """Batches of shuffled positions, reshuffled at each end; empty batches for ever when there are no positions."""
+    if not len(positions):
+        yield from cycle([positions])
+    while True:
+        yield from shuffled(positions, batch_size, random)
+
+
+def sharpen(probs: Tensor, temperature: float) -> Tensor:
+    """``p ** (1 / T)`` over the last dimension, scaled to sum to 1."""
+    powered = probs ** (1 / temperature)
+    return powered / powered.sum(-1, keepdim=True)
+
+
+def uniform_prior_penalty(probs: Tensor) -> Tensor:
+    """Divergence of the uniform distribution from the mean prediction over all views and samples; a scalar."""
+    mean = probs.flatten(0, -2).mean(0).clamp(min=1e-8)
+    return -(mean.log().mean() + math.log(len(mean)))
+
+
+METHOD = DivideMix

@@ -1,0 +1,57 @@
+"""What a person sees of a run: a bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Progress:
+    """Shows epoch, step, accuracy and the time left of one run."""
+
+    def __init__(self, name: str, epochs: int, epochs_done: int) -> None:
+        self._epochs, self._epochs_done = epochs, epochs_done
+        self._terminal = sys.stderr.isatty()
+        verb = f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"run      {name}"
+        self._say(verb)
+        self._bar: tqdm[Any] | None = None
+        if self._terminal:
+            self._bar = tqdm(total=epochs, initial=epochs_done, unit="epoch", leave=False, dynamic_ncols=True)
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
+
+    def step(self, step: int, steps: int) -> None:
+        """A step within the current turn of the current epoch."""
+        if self._bar is not None:
+            self._bar.set_description(f"step {step}/{steps}", refresh=True)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is done; ``row`` is its record."""
+        done = row["epoch"]
+        seconds_left = row["seconds"] * (self._epochs - done)
+        shown = {"loss": f"{row['loss']:.3f}", "test": f"{row['test_accuracy']:.1f} %"}
+        if row["labeled_fraction"] < 1:
+            shown["labeled"] = f"{row['labeled_fraction']:.2f}"
+        if row["clean_auroc"] is not None:
+            shown["auroc"] = f"{row['clean_auroc']:.3f}"
+        if self._bar is not None:
+            self._bar.update()
+            self._bar.set_postfix(shown)
+            return
+        values = "  ".join(f"{key} {value}" for key, value in shown.items())
+        self._say(f"  epoch {done}/{self._epochs}  {values}  {row['seconds']:.1f} s  left {clock(seconds_left)}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

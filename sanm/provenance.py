@@ -1,0 +1,47 @@
+"""Where a result comes from: versions of what ran, the commit, the machine's use."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def versions() -> dict[str, str]:
+    """Versions of the interpreter, the libraries that compute, and this package."""
+    found = {"python": platform.python_version()}
+    for package in ("torch", "numpy", "scikit-learn", "sanm"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def commit() -> tuple[str | None, bool]:
+    """The commit the code is at, and whether tracked files differ from it; (None, False) outside a checkout."""
+    head = _git("rev-parse", "--short=10", "HEAD")
+    return (head, bool(_git("status", "--porcelain", "--untracked-files=no"))) if head else (None, False)
+
+
+def _git(*arguments: str) -> str | None:
+    if not (REPOSITORY / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory in use so far, in MiB: of the device when it is a GPU, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

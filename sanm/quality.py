@@ -1,0 +1,71 @@
+"""Per-sample losses -> probability that the given label is right.
+
+A two-component Gaussian mixture on the min-max normalised losses; the answer is the posterior of the component with
+the smaller mean (Arazo et al., ICML 2019; settings of DivideMix, ICLR 2020).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+SMALLEST_RANGE = 1e-8
+
+
+def min_max(losses: Tensor) -> Tensor:
+    """Losses ``[N]`` moved and scaled into [0, 1]; all zero when they are all the same."""
+    low, high = losses.min(), losses.max()
+    return (losses - low) / (high - low).clamp(min=SMALLEST_RANGE)
+
+
+def clean_probability(normalised: Tensor, seed: int) -> Tensor:
+    """Posterior ``[N]`` in [0, 1] of the low-loss component, for normalised losses ``[N]``.
+
+    Losses that do not differ carry no evidence against any label: the answer is then 1 for all.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    values = normalised.double().cpu().numpy().reshape(-1, 1)
+    if np.ptp(values) < SMALLEST_RANGE:
+        return torch.ones_like(normalised)
+    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the published budget
+        mixture.fit(values)
+    posterior = mixture.predict_proba(values)[:, mixture.means_.argmin()]
+    return torch.from_numpy(posterior).to(normalised)
+
+
+class CleanProbability(nn.Module):
+    """The clean probability of every training sample, by each network, with the losses it was read from.
+
+    With ``window`` > 1 the mixture sees the mean of the last ``window`` normalised loss vectors (DivideMix at 90 %).
+    """
+
+    def __init__(self, num_networks: int, num_samples: int, window: int, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+        self.probability: Tensor
+        self.history: Tensor
+        self.filled: Tensor
+        self.register_buffer("probability", torch.ones(num_networks, num_samples))
+        self.register_buffer("history", torch.zeros(num_networks, window, num_samples))
+        self.register_buffer("filled", torch.zeros(num_networks, dtype=torch.int64))
+
+    def update(self, network: int, losses: Tensor, remember: bool) -> None:
+        """Take the losses ``[N]`` of one scan; ``remember`` adds them to the history that later scans average over."""
+        normalised = min_max(losses)
+        if remember:
+            self.history[network] = self.history[network].roll(1, 0)
+            self.history[network, 0] = normalised
+            self.filled[network] = (self.filled[network] + 1).clamp(max=self.history.shape[1])
+            normalised = self.history[network, : int(self.filled[network])].mean(0)
+        self.probability[network] = clean_probability(normalised, self.seed)
+
+    def for_network(self, network: int) -> Tensor:
+        """What a network learns with, ``[N]``: its peer's estimate when it has one, else its own."""
+        return self.probability[(network + 1) % len(self.probability)]

@@ -1,0 +1,104 @@
+"""The command line: ``python -m sanm.run [-m] [overrides]``.
+
+Compose, check, claim, train, record. Torch is imported only once a run is to be trained.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from sanm.config import checked
+from sanm.errors import InputError
+from sanm.explain import one_line
+from sanm.identity import identity, run_name
+from sanm.store import RunDirectory
+
+REFUSED, FAILED, MISSING = 2, 1, 3
+"""Exit statuses: bad input; the run failed; another process is at it, or a cell of a grid is missing."""
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def job(composed: DictConfig) -> None:
+    """One run of what Hydra composed. In a grid nothing is raised, so that its other cells go on."""
+    command = list(HydraConfig.get().overrides.task)
+    try:
+        status = train_or_skip(checked(composed), command)
+    except InputError as error:
+        print(f"error    {error}", file=sys.stderr, flush=True)
+        status = REFUSED
+    if status and HydraConfig.get().mode == RunMode.RUN:
+        sys.exit(status)
+
+
+def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
+    """Do what is left of a run, if anything, and say so. Returns an exit status."""
+    record = identity(config)
+    directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(record))
+    if directory.status() == "done":
+        return _say_done(directory, "skip     ")
+    if directory.status() == "failed" and not config["retry"]:
+        print(f"failed   {directory.name}: {directory.failure_reason()} (retry=true takes it again)", flush=True)
+        return FAILED
+    with directory.claim() as mine:
+        if not mine:
+            print(f"busy     {directory.name}: another process is at it", flush=True)
+            return MISSING
+        if directory.status() == "done":  # the other process has just finished it
+            return _say_done(directory, "skip     ")
+        return _train(config, record, directory, command)
+
+
+def _train(config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str]) -> int:
+    from sanm import experiment
+
+    try:
+        experiment.run(config, record, directory, command)
+    except InputError:
+        raise
+    except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
+        reason = " ".join(str(error).split()) or type(error).__name__
+        directory.fail(reason, f"command: {' '.join(command)}\n\n{traceback.format_exc()}")
+        print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
+        return FAILED
+    return _say_done(directory, "done     ")
+
+
+def _say_done(directory: RunDirectory, verb: str) -> int:
+    result = directory.result()
+    accuracy = f"best {result['best_accuracy']:.2f} %, last {result['last_accuracy']:.2f} %"
+    print(f"{verb}{directory.name}: {accuracy}", flush=True)
+    return 0
+
+
+def main() -> None:
+    """Run the command line; every error that a user can mend is one line."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors through to here
+    warnings.showwarning = _show_warning
+    try:
+        job()
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: the same command goes on from here")
+    except Exception as error:
+        explained = one_line(error)
+        if explained is None:
+            raise
+        print(f"error    {explained}", file=sys.stderr)
+        sys.exit(REFUSED)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning  {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""Scores of a run against what nobody who trains may see: the test set and the true labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sanm.data import Data, LabeledImages
+from sanm.trainer import Trainer
+
+
+def accuracy(trainer: Trainer, images: LabeledImages) -> float:
+    """Share of right predictions, in percent."""
+    predicted = trainer.predict(images.images)
+    right = int((predicted == images.labels.to(predicted.device)).sum())
+    return 100 * right / len(images.labels)
+
+
+class Scorer:
+    """Holds the test set, the noisy validation split and the true labels of a run; training never meets them."""
+
+    def __init__(self, data: Data) -> None:
+        self._test, self._validation = data.test, data.validation
+        self._right: Tensor | None = None
+        if data.true_labels is not None:
+            self._right = data.true_labels == data.train.given_labels
+
+    def test_accuracy(self, trainer: Trainer) -> float:
+        return accuracy(trainer, self._test)
+
+    def validation_accuracy(self, trainer: Trainer) -> float | None:
+        """Accuracy on the noisy labels of the validation split; None without a split."""
+        return None if self._validation is None else accuracy(trainer, self._validation)
+
+    def clean_auroc(self, probability: Tensor) -> float | None:
+        """How well ``probability [networks, N]``, its mean over networks, ranks right labels above wrong ones.
+
+        None when the truth is unknown or all labels are right, or all wrong.
+        """
+        from sklearn.metrics import roc_auc_score
+
+        if self._right is None or bool(self._right.all()) or not bool(self._right.any()):
+            return None
+        score = probability.mean(0).cpu()
+        if not torch.isfinite(score).all():
+            return None
+        return float(roc_auc_score(self._right.numpy(), score.numpy()))

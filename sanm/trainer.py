@@ -1,0 +1,268 @@
+"""The shared trainer: one loop for every method, with or without SANM.
+
+The order of a step is the same for all: index -> views -> Look -> believe -> SANM adds views -> losses -> share ->
++ SANM's reconstruction -> backward -> after_backward -> step -> after_step.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from sanm import models
+from sanm.components import SANM
+from sanm.data import TrainingSet
+from sanm.data.augment import ImageBank, normalise
+from sanm.methods import Method, method_class
+from sanm.quality import CleanProbability
+from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
+
+EVALUATION_BATCH = 500
+STEPS_BETWEEN_CHECKS = 20
+"""A finite loss is asked for this seldom: the question makes the host wait for the device."""
+
+
+class DivergedError(Exception):
+    """A loss that is not finite; says at which epoch and step."""
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """What one epoch of training leaves for the record."""
+
+    epoch: int
+    loss: float
+    labeled_fraction: float  # share of the training samples that kept their given label, mean over networks
+    learning_rate: float
+    images: int  # training images drawn, views not counted
+    seconds: float
+    measured: bool  # whether the clean probability was estimated anew
+
+
+class Trainer(nn.Module):
+    """A run in memory. ``state()`` and ``load()`` are the whole checkpoint; no true label comes in here.
+
+    ``config`` is the resolved config of the run; see ``conf/``.
+    """
+
+    def __init__(self, config: Mapping[str, Any], train: TrainingSet, device: torch.device) -> None:
+        super().__init__()
+        self.config, self.settings, self.device = config, config["trainer"], device
+        self.random = Random(int(config["seed"]), device)
+        self.num_classes = train.num_classes
+        self.given = train.given_labels.to(device)
+        self.bank = ImageBank(train, config["data"]["augment"], device)
+        with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
+            torch.manual_seed(int(config["seed"]))
+            self._build(train)
+        self.to(device).to(memory_format=torch.channels_last)
+        self.optimizers = [self._optimizer(k) for k in range(len(self.networks))]
+        self.epochs_done = 0
+
+    def _build(self, train: TrainingSet) -> None:
+        config, method = self.config, self.config["base_method"]
+        made = method_class(method["name"])(method, len(self.given), self.num_classes, self.settings["batch_size"])
+        self.method: Method = made
+        count = 1 + max(k for turn in made.turns for k in turn)
+        channels = train.images.shape[1]
+        self.networks = nn.ModuleList(models.build(config["model"], channels, train.num_classes) for _ in range(count))
+        window = int(config["quality"]["window"])
+        self.quality = CleanProbability(count, len(self.given), window, int(config["seed"]))
+        example = self.bank.plain(torch.zeros(2, dtype=torch.int64, device=self.device)).cpu()
+        self.sanm = SANM(config, list(self._networks()), example, self.bank.mean, self.bank.std)
+
+    def _networks(self) -> Iterator[Network]:
+        for network in self.networks:
+            assert isinstance(network, Network)
+            yield network
+
+    def _optimizer(self, k: int) -> torch.optim.Optimizer:
+        parameters = list(self.networks[k].parameters())
+        if self.sanm.decoders:
+            parameters += self.sanm.decoders[k].parameters()
+        settings = self.settings
+        return torch.optim.SGD(
+            parameters, lr=settings["lr"], momentum=settings["momentum"], weight_decay=settings["weight_decay"]
+        )
+
+    # ---- one epoch
+
+    def train_epoch(self, progress: Callable[[int, int], None]) -> EpochSummary:
+        """Train every network for one epoch; ``progress(step, steps)`` is called now and then.
+
+        Raises DivergedError when a loss is not finite.
+        """
+        epoch, began = self.epochs_done, time.perf_counter()
+        learning_rate = self._set_learning_rate(epoch)
+        measured = self._measure_if_due(epoch)
+        losses: list[Tensor] = []
+        images = 0
+        for turn in self.method.turns:
+            images += self._train_turn(turn, epoch, losses, progress)
+        keeps = [self.method.keeps_label(self.quality.for_network(k), epoch) for k in range(len(self.networks))]
+        self.epochs_done += 1
+        return EpochSummary(
+            epoch=epoch,
+            loss=float(torch.stack(losses).mean()),
+            labeled_fraction=float(torch.stack(keeps).float().mean()),
+            learning_rate=learning_rate,
+            images=images,
+            seconds=time.perf_counter() - began,
+            measured=measured,
+        )
+
+    def _set_learning_rate(self, epoch: int) -> float:
+        settings = self.settings
+        passed = sum(epoch >= milestone for milestone in settings["milestones"])
+        rate = float(settings["lr"]) * float(settings["decay"]) ** passed
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        return rate
+
+    def _train_turn(
+        self, turn: tuple[int, ...], epoch: int, losses: list[Tensor], progress: Callable[[int, int], None]
+    ) -> int:
+        for k, network in enumerate(self.networks):
+            network.train(k in turn)
+        begin = Step(turn[0], epoch, float(epoch), self.random)
+        draws = self.method.batches(self.quality.for_network(turn[0]), begin)
+        for number, draw in enumerate(draws):
+            losses.append(self._train_step(turn, draw, epoch, epoch + number / len(draws)))
+            if number % STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(draws):
+                self._check_finite(losses, epoch)
+                progress(number + 1, len(draws))
+        return sum(len(draw.positions) for draw in draws)
+
+    def _check_finite(self, losses: list[Tensor], epoch: int) -> None:
+        finite = torch.stack(losses).isfinite()
+        if not finite.all():
+            raise DivergedError(f"the loss is not finite at epoch {epoch + 1}, step {int((~finite).nonzero()[0]) + 1}")
+
+    def _train_step(self, turn: tuple[int, ...], draw: Draw, epoch: int, progress: float) -> Tensor:
+        networks, steps = list(self._networks()), [Step(k, epoch, progress, self.random) for k in turn]
+        with self._autocast():
+            batch, look = self._draw_batch(draw)
+            losses, extras = [], []
+            for step in steps:
+                own = self._believed(batch, look, step)
+                forward = Forward(networks[step.network])
+                losses.append(self.method.losses(forward, own, step))
+                extras.append(self.sanm.reconstruction(forward, own, look, step))
+            totals = [own + extra for own, extra in zip(self.method.share(losses, steps[0]), extras, strict=True)]
+        for step, total in zip(steps, totals, strict=True):
+            self._descend(networks, total, step)
+        return torch.stack([total.detach() for total in totals]).mean()
+
+    def _draw_batch(self, draw: Draw) -> tuple[Batch, Look]:
+        method, generator = self.config["base_method"], self.random.device
+        index = draw.positions.to(self.device, non_blocking=True)
+        count = int(method["views"])
+        learned = self.bank.views(method["learn_from"], count, index, generator)
+        same = method["guess_on"] == method["learn_from"]
+        guessed = learned if same else self.bank.views(method["guess_on"], count, index, generator)
+        y = one_hot(self.given[index], self.num_classes).float()
+        labeled = torch.arange(len(index), device=self.device) < draw.num_labeled
+        batch = Batch(index, learned, y[None], torch.ones_like(y[:, 0]), labeled, draw.num_labeled)
+        return batch, Look(list(self._networks()), guessed, method["guess_mode"])
+
+    def _believed(self, batch: Batch, look: Look, step: Step) -> Batch:
+        clean = self.quality.for_network(step.network)[batch.index]
+        own = Batch(batch.index, batch.x, batch.y, clean, batch.labeled, batch.num_labeled)
+        own = own.believing(self.method.believe(own, look, step))
+        network = self.networks[step.network]
+        assert isinstance(network, Network)
+        return self.sanm.add_views(own, look, network, step)
+
+    def _descend(self, networks: list[Network], total: Tensor, step: Step) -> None:
+        optimizer = self.optimizers[step.network]
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.method.after_backward(networks[step.network], step)
+        optimizer.step()
+        self.method.after_step(networks, step)
+
+    @contextmanager
+    def _autocast(self) -> Iterator[None]:
+        enabled = self.settings["precision"] == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
+            yield
+
+    # ---- looking at the data without learning
+
+    def _measure_if_due(self, epoch: int) -> bool:
+        every = int(self.config["quality"]["every"])
+        due = bool(every) and epoch > 0 and epoch % every == 0
+        if not (due or self.method.needs_clean_probability(epoch) or self.sanm.active(epoch)):
+            return False
+        self.measure()
+        return True
+
+    def measure(self) -> None:
+        """Estimate the clean probability anew, from every network's losses on the given labels.
+
+        Eval mode, no augmentation. Only scans after the warm-up enter the history that is averaged over.
+        """
+        remember = not self.method.warming_up(self.epochs_done)
+        for k, network in enumerate(self._networks()):
+            network.eval()
+            losses = torch.cat([self._losses_of(network, part) for part in self._positions()])
+            if not losses.isfinite().all():
+                raise DivergedError(f"a training sample's loss is not finite before epoch {self.epochs_done + 1}")
+            self.quality.update(k, losses, remember)
+
+    def _positions(self) -> tuple[Tensor, ...]:
+        return torch.arange(len(self.given), device=self.device).split(EVALUATION_BATCH)
+
+    @torch.no_grad()
+    def _losses_of(self, network: Network, index: Tensor) -> Tensor:
+        with self._autocast():
+            logits = network(self.bank.plain(index)).float()
+        return cross_entropy(logits, self.given[index], reduction="none")
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Predicted classes ``[B]`` of uint8 images ``[B, C, H, W]``, by the method as a whole, in eval mode."""
+        self.networks.eval()
+        parts = []
+        for part in images.split(EVALUATION_BATCH):
+            x = normalise(part.to(self.device), self.bank.mean, self.bank.std)
+            with self._autocast():
+                logits = self.method.predict(list(self._networks()), x.contiguous(memory_format=torch.channels_last))
+            parts.append(logits.argmax(-1))
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def predict_training_samples(self) -> Tensor:
+        """Predicted classes ``[N]`` of the training samples, without augmentation."""
+        self.networks.eval()
+        networks = list(self._networks())
+        with self._autocast():
+            parts = [self.method.predict(networks, self.bank.plain(part)).argmax(-1) for part in self._positions()]
+        return torch.cat(parts)
+
+    # ---- checkpoint
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on."""
+        return {
+            "epochs_done": self.epochs_done,
+            "modules": self.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "random": self.random.state(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state()`` of the same config."""
+        self.epochs_done = state["epochs_done"]
+        self.load_state_dict(state["modules"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.random.load(state["random"])

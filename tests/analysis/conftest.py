@@ -1,0 +1,121 @@
+"""Run directories as the harness writes them, without running anything."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+HEADER = "epoch,loss,test_accuracy,validation_accuracy,labeled_fraction,clean_auroc,learning_rate,seconds\n"
+METRICS = HEADER + "1,2.1,40.0,,0.5,0.9,0.02,1.5\n2,1.9,50.0,,0.5,0.9,0.02,1.5\n"
+SWITCHES = {"none": "", "amg": "a", "amg_nlr": "an", "amg_smr": "as", "full": "ans"}
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """An empty folder for runs."""
+    directory = tmp_path / "runs"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def settings() -> Callable[..., dict[str, Any]]:
+    """A resolved config: `settings("full", rate, seed, section__key=value)`; None removes the key."""
+    return _config
+
+
+@pytest.fixture
+def paper_settings() -> Callable[..., dict[str, Any]]:
+    """The same for the paper's own Table 5 on CIFAR-10."""
+    return _paper_config
+
+
+@pytest.fixture
+def write_run(runs_dir: Path) -> Callable[..., Path]:
+    """Writes a run directory: done when `best` is given, failed when `failure` is, interrupted otherwise."""
+
+    def write(config: dict[str, Any], best: float | None = None, failure: str | None = None, **result: Any) -> Path:
+        directory = runs_dir / f"run-{len(list(runs_dir.iterdir())):04d}"
+        directory.mkdir()
+        (directory / "config.yaml").write_text(yaml.safe_dump(config))
+        (directory / "metrics.csv").write_text(METRICS)
+        if failure is not None:
+            (directory / "failure.txt").write_text(f"{failure}\nTraceback ...\n")
+        if best is not None:
+            (directory / "result.json").write_text(json.dumps({**_result(config, best), **result}))
+        return directory
+
+    return write
+
+
+def _config(components: str = "full", rate: float = 0.5, seed: int = 1, **changes: Any) -> dict[str, Any]:
+    on = SWITCHES[components]
+    result: dict[str, Any] = {
+        "base_method": {"name": "dividemix", "lambda_u": 25 if rate < 0.9 else 50, "warmup": 5},
+        "noise": {"name": "symmetric", "rate": rate, "seed": seed, "convention": "inclusive"},
+        "components": {"name": components, "amg": "a" in on, "nlr": "n" in on, "smr": "s" in on},
+        "data": {"name": "digits"},
+        "model": {"name": "preact_resnet", "widths": [16, 32], "blocks": [1, 1]},
+        "trainer": {"epochs": 30, "batch_size": 64},
+        "quality": {"window": 1 if rate < 0.9 else 5, "every": 1},
+        "seed": seed,
+    }
+    if on:
+        result["components"]["start"] = 5
+        result["tau"] = {"name": "paper", "value": 0.2}
+        result["mask_strategy"] = {"name": "adaptive", "aspect": 0.8}
+        result["variant"] = {"name": "paper"}
+    if "s" in on:
+        # Read by the reconstruction alone, so a run without it does not have the key.
+        result["variant"]["reconstruction_weight"] = 1.0
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        if value is None:
+            del result[section][name]
+        else:
+            result.setdefault(section, {})[name] = value
+    return result
+
+
+def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -> dict[str, Any]:
+    setting = {
+        "data__name": "cifar10",
+        "data__validation": 0.0,
+        "model__widths": [64, 128, 256, 512],
+        "model__blocks": [2, 2, 2, 2],
+        "trainer__epochs": 300,
+    }
+    return _config(components, rate, seed, **{**setting, **changes})
+
+
+def _result(settings: dict[str, Any], best: float) -> dict[str, Any]:
+    return {
+        "status": "done",
+        "name": settings["base_method"]["name"],
+        "run_id": "0123456789",
+        "seed": settings["seed"],
+        "epochs": settings["trainer"]["epochs"],
+        "best_accuracy": best,
+        "best_epoch": 20,
+        "last_accuracy": best - 1,
+        "last_window": 10,
+        "selected_accuracy": None,
+        "selected_epoch": None,
+        "nominal_noise_rate": settings["noise"].get("rate"),
+        "realised_noise_rate": settings["noise"].get("rate", 0) * 0.9,
+        "clean_auroc": 0.9,
+        "labeled_fraction": 0.5,
+        "seconds": 10.0,
+        "images_per_second": 1000.0,
+        "peak_memory_mb": None,
+        "device": "cpu",
+        "threads": 2,
+        "versions": {"python": "3.11.0", "torch": "2.9.0", "numpy": "2.3.0", "sanm": "0.1.0"},
+        "commit": "abcdef0123456789",
+        "dirty": False,
+        "overrides": ["components=full"],
+        "finished": "2026-11-20T12:00:00+00:00",
+    }

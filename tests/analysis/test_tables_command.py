@@ -1,0 +1,98 @@
+"""`python -m analysis.tables` as a user types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tables(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "analysis.tables", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
+
+
+def refused(*arguments: str | Path) -> str:
+    """The one line that the command says when it refuses."""
+    answer = tables(*arguments)
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1, answer.stderr
+    return answer.stderr
+
+
+@pytest.fixture
+def some_runs(runs_dir: Path, settings: Any, write_run: Any) -> Path:
+    for components in ("none", "full"):
+        write_run(settings(components, 0.5), best=80.0)
+    return runs_dir
+
+
+def test_markdown_is_the_default(some_runs: Path) -> None:
+    answer = tables(some_runs, "--table", "components")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "## digits · dividemix · symmetric noise" in answer.stdout
+
+
+def test_a_file_can_be_written(some_runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table.csv"
+    answer = tables(some_runs, "--table", "components", "--format", "csv", "--out", out, "--statistic", "last")
+    assert (answer.returncode, answer.stdout) == (0, "")
+    assert pd.read_csv(out)["statistic"].unique().tolist() == ["last"]
+
+
+def test_latex(some_runs: Path) -> None:
+    assert r"\toprule" in tables(some_runs, "--table", "components", "--format", "latex").stdout
+
+
+def test_help() -> None:
+    answer = tables("--help")
+    assert answer.returncode == 0
+    assert "--statistic" in answer.stdout
+    assert "components" in answer.stdout
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    line = refused(tmp_path / "absent", "--table", "components")
+    assert "python -m sanm.run -m components=none,amg,amg_nlr,full noise.rate=0.2,0.5,0.8,0.9" in line
+
+
+def test_an_empty_folder(tmp_path: Path) -> None:
+    assert "python -m sanm.run -m" in refused(tmp_path, "--table", "components")
+
+
+def test_no_finished_runs(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    write_run(settings(), failure="boom")
+    write_run(settings())
+    assert "1 failed, 1 interrupted" in refused(runs_dir, "--table", "components")
+
+
+def test_nothing_but_unreadable_records(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    (write_run(settings()) / "config.yaml").write_text("[")
+    assert "1 unreadable" in refused(runs_dir, "--table", "components")
+
+
+def test_an_unknown_table(some_runs: Path) -> None:
+    assert "known tables: components" in refused(some_runs, "--table", "colours")
+
+
+def test_runs_without_the_factors(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    write_run(settings(noise__rate=None), best=80.0)
+    assert "noise.rate" in refused(runs_dir, "--table", "components")
+
+
+def test_an_unknown_statistic(some_runs: Path) -> None:
+    assert "best, last, selected" in refused(some_runs, "--table", "components", "--statistic", "median")
+
+
+def test_no_table_named(some_runs: Path) -> None:
+    assert "--table" in refused(some_runs)
+
+
+def test_a_file_that_cannot_be_written(some_runs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "absent" / "table.md"
+    assert "cannot be written" in refused(some_runs, "--table", "components", "--out", out)

@@ -1,0 +1,154 @@
+"""Masks: where they lie, how large they are, what is painted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sanm.components.amg import Masks, activation_map, inside
+from sanm.types import Look, Network, Random, Step
+from tests.conftest import config_of
+
+MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.2, 0.25, 0.3])
+
+
+class OneHotMap(Network):
+    """A network whose feature maps are given, so that a test knows where the peaks are."""
+
+    def __init__(self, features: torch.Tensor, num_classes: int) -> None:
+        super().__init__()
+        self.given = features
+        self.classifier = torch.nn.Linear(features.shape[1], num_classes)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.given
+
+
+def masks(*overrides: str) -> Masks:
+    config = config_of(*overrides)
+    return Masks(config["tau"], config["mask_strategy"], config["variant"], MEAN, STD)
+
+
+def looked(network: Network, size: int, batch: int) -> Look:
+    return Look([network], torch.zeros(1, batch, 3, size, size), "eval")
+
+
+def step(seed: int = 0) -> Step:
+    return Step(0, 5, 5.0, Random(seed, torch.device("cpu")))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    size=st.integers(8, 224),
+    clean=st.floats(0, 1),
+    tau=st.floats(0.01, 0.5),
+    aspect=st.floats(0.3, 1.0),
+    seed=st.integers(0, 1000),
+)
+def test_boxes_lie_inside_and_have_the_size_asked_for(
+    size: int, clean: float, tau: float, aspect: float, seed: int
+) -> None:
+    made = masks(f"tau.value={tau}", f"mask_strategy.aspect={aspect}")
+    random = step(seed).random.device
+    batch = 6
+    w = torch.full((batch,), clean)
+    nominal = made.ratios(w, random)
+    assert torch.allclose(nominal[0], tau * (2 - w))
+    assert torch.allclose(nominal[1], tau * (1 - w))
+    peaks = torch.randint(0, size * size, (2, batch), generator=random)
+    boxes = made.boxes(peaks, nominal, torch.Size((size, size)), random)
+    rows, columns = boxes.any(3).sum(2), boxes.any(2).sum(2)
+    assert torch.equal(boxes.flatten(2).sum(2), rows * columns), "a box is a full rectangle"
+    # rounding moves each side by at most half a pixel; a side never exceeds the image
+    area = nominal * size * size
+    longest = (area / aspect).sqrt().clamp(max=size)
+    assert (rows <= longest + 0.51).all()
+    assert (columns <= longest + 0.51).all()
+    free = (rows < size) & (columns < size) & (rows > 0) & (columns > 0)
+    slack = 0.5 * (rows + columns) + 0.51
+    assert ((rows * columns - area).abs() <= slack)[free].all()
+
+
+@pytest.mark.parametrize("anchor", ["center", "corner"])
+def test_anchor(anchor: str) -> None:
+    made = masks(f"variant.anchor={anchor}", "mask_strategy.aspect=1")
+    peaks = torch.tensor([[16 * 32 + 10], [0]])
+    boxes = made.boxes(peaks, torch.full((2, 1), 36 / 1024), torch.Size((32, 32)), step().random.device)
+    rows, columns = boxes[0, 0].any(1).nonzero()[:, 0], boxes[0, 0].any(0).nonzero()[:, 0]
+    first = (13, 7) if anchor == "center" else (16, 10)
+    assert (int(rows[0]), int(columns[0])) == first
+    assert len(rows) == len(columns) == 6
+    assert boxes[1, 0, :6, :6].all(), "a box at the border is shifted inside, not cut"
+
+
+def test_peaks_of_the_class_activation_map_are_covered() -> None:
+    features = torch.zeros(1, 2, 4, 4)
+    features[0, 0, 1, 2], features[0, 0, 3, 0] = 5.0, -5.0
+    features[0, 1, 0, 0] = 100.0  # energy that the predicted class does not use
+    network = OneHotMap(features, 2)
+    with torch.no_grad():
+        network.classifier.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, -1.0]]))
+        network.classifier.bias.zero_()
+    look = looked(network, 16, 1)
+    by_class = activation_map(look, network, 0, "class")[0]
+    assert divmod(int(by_class.argmax()), 16) in [(y, x) for y in range(4, 8) for x in range(8, 12)]
+    assert divmod(int(by_class.argmin()), 16) in [(y, x) for y in range(12, 16) for x in range(4)]
+    by_energy = activation_map(look, network, 0, "energy")[0]
+    assert int(by_energy.argmax()) == 0
+    made = masks("mask_strategy.aspect=1")
+    masked = made(look, network, torch.zeros(1), step())
+    painted = (masked.x[0, 0] != look.x[0, 0]).any(0)
+    assert painted[5, 9]
+    assert painted[14, 1]
+    assert masked.ratio[0, 0] == painted.float().mean(), "the label pays the realised share"
+
+
+def test_fill_is_uniform_in_image_space_before_normalisation() -> None:
+    made = masks()
+    boxes = torch.ones(1, 50, 16, 16, dtype=torch.bool)
+    painted = made.paint(torch.zeros(50, 3, 16, 16), boxes, step().random.device)[0]
+    pixels = painted * STD[:, None, None] + MEAN[:, None, None]
+    assert float(pixels.min()) >= -1e-6
+    assert float(pixels.max()) <= 1 + 1e-6
+    assert torch.allclose(pixels.mean((0, 2, 3)), torch.full((3,), 0.5), atol=0.02)
+    assert painted[0, 0].unique().numel() > 200, "each pixel is drawn on its own"
+
+
+def test_released_variant() -> None:
+    """Painted share 2.2 to 3.7 % on average, corner anchored, one normalised color a box, nominal ratio paid."""
+    made = masks("variant=released")
+    network = OneHotMap(torch.rand(4000, 8, 4, 4), 10)
+    look = looked(network, 32, 4000)
+    shares = {}
+    for clean in (1.0, 0.0):
+        masked = made(look, network, torch.full((4000,), clean), step())
+        assert masked.x.shape[0] == 2, "a view for each region"
+        painted = (masked.x != 0).any(2)
+        shares[clean] = float(painted.float().mean())
+        assert torch.equal(masked.ratio[0], masked.ratio[1])
+        low, high = 0.02 + 0.03 * (1 - clean), 0.07 + 0.03 * (1 - clean)
+        assert float(masked.ratio.min()) >= low - 1e-6
+        assert float(masked.ratio.max()) <= high + 1e-6
+        assert all(masked.x[0, 0, c][painted[0, 0]].unique().numel() == 1 for c in range(3))
+        assert float(masked.x.min()) >= 0
+        assert float(masked.x.max()) <= 1
+    assert shares[1.0] == pytest.approx(0.022, abs=0.002)
+    assert shares[0.0] == pytest.approx(0.037, abs=0.003)
+
+
+@pytest.mark.parametrize("strategy", ["fixed", "random"])
+def test_strategies_that_ignore_trust(strategy: str) -> None:
+    ratios = masks(f"mask_strategy={strategy}").ratios(torch.linspace(0, 1, 5000), step().random.device)
+    assert torch.equal(ratios[0], ratios[1])
+    assert float(ratios.mean()) == pytest.approx(0.2, abs=0.005)
+    if strategy == "fixed":
+        assert ratios.unique().numel() == 1
+    else:
+        assert 0 <= float(ratios.min()) < 0.01 < 0.39 < float(ratios.max()) <= 0.4
+
+
+def test_an_interval_longer_than_allowed_starts_at_zero() -> None:
+    assert inside(torch.tensor([3.0]), torch.tensor([5.0]), 5).all()
+    assert not inside(torch.tensor([3.0]), torch.tensor([0.0]), 5).any()

@@ -1,0 +1,87 @@
+"""What tests share: composed configs, a tiny training set, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from sanm.config import CONF, checked
+from sanm.data import TrainingSet
+from sanm.identity import identity
+
+ROOT = Path(__file__).resolve().parent.parent
+
+SMALL = (
+    "data.subset=192",
+    "data.test_subset=100",
+    "trainer.epochs=3",
+    "trainer.milestones=[2]",
+    "trainer.batch_size=32",
+    "base_method.warm_up=1",
+    "model.widths=[8,16]",
+    "model.blocks=[1,1]",
+)
+"""Overrides that make a run of any method a matter of a second."""
+
+
+def config_of(*overrides: str) -> dict[str, Any]:
+    """The checked config of a command line."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return checked(compose("config", overrides=list(overrides)))
+
+
+def record_of(*overrides: str) -> dict[str, Any]:
+    """What the record of that command line keeps: the config the trainer is given."""
+    return identity(config_of(*overrides))
+
+
+@pytest.fixture(scope="session")
+def training_set() -> TrainingSet:
+    """160 images of 8x8 in three channels, four classes that can be told apart, a fifth of the labels wrong."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(160) % 4
+    images = torch.randint(0, 100, (160, 3, 8, 8), generator=generator)
+    for position, label in enumerate(labels.tolist()):
+        images[position, label % 3, 2 * label : 2 * label + 2] += 120
+    given = labels.clone()
+    given[::5] = (given[::5] + 1) % 4
+    return TrainingSet(
+        images=images.to(torch.uint8),
+        given_labels=given,
+        index=torch.arange(160),
+        keys=tuple(str(i) for i in range(160)),
+        num_classes=4,
+        class_names=tuple("abcd"),
+        mean=(0.25, 0.25, 0.25),
+        std=(0.2, 0.2, 0.2),
+    )
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """``python -m sanm.run`` with its runs below the test's own folder."""
+
+    def call(*arguments: str, runs: bool = True, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        where = [f"runs_dir={tmp_path / 'runs'}"] if runs else []
+        return subprocess.run(
+            [sys.executable, "-m", "sanm.run", *arguments, *where],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return call

@@ -1,0 +1,317 @@
+"""Folders of images as people have them: mixed sizes and colour modes, stray files, damage; and the decoded cache."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sanm.data.datasets import _decoded, load
+from sanm.data.types import Source
+from sanm.errors import InputError
+
+MIDDLE = 8
+
+
+def paint(path: Path, color: Any = (200, 100, 50), size: tuple[int, int] = (20, 12), mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, color).save(path)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two classes of two training images and one test image each."""
+    folder = tmp_path / "photos"
+    for name, color in (("cat", (255, 0, 0)), ("dog", (0, 0, 255))):
+        for part, count in (("train", 2), ("test", 1)):
+            for position in range(count):
+                paint(folder / part / name / f"{position}.png", color)
+    return folder
+
+
+def load_folder(root: Path | None, fallback: Path = Path("unused"), **settings: Any) -> Source:
+    given = {"name": "image_folder", "root": root and str(root), "image_size": 16, "cache_dir": None}
+    return load({**given, **settings}, fallback)
+
+
+def refuse_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, size: int) -> None:
+        raise AssertionError(f"{path} is decoded again")
+
+    monkeypatch.setattr(_decoded, "decode", fail)
+
+
+def test_layout(root: Path) -> None:
+    source = load_folder(root)
+    assert source.train_images.shape == (4, 3, 16, 16)
+    assert source.train_images.dtype == torch.uint8
+    assert source.test_images.shape == (2, 3, 16, 16)
+    assert source.class_names == ("cat", "dog")
+    assert source.train_keys == ("train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png")
+    assert source.train_labels.tolist() == [0, 0, 1, 1]
+    assert source.test_labels.tolist() == [0, 1]
+    assert source.train_images[0, :, MIDDLE, MIDDLE].tolist() == [255, 0, 0]
+    assert source.mean == (0.5, 0.0, 0.5)
+    assert source.std == (0.5, 1.0, 0.5)  # green never varies
+    assert not source.labels_verified
+
+
+def test_what_is_found_and_what_is_ignored(root: Path) -> None:
+    train = root / "train"
+    paint(train / "cat" / "deeper" / "down" / "2.JPG")
+    paint(train / "cat" / ".hidden.png")
+    paint(train / "cat" / ".cache" / "3.png")
+    paint(train / "cat" / "__MACOSX" / "4.png")
+    paint(train / ".ipynb_checkpoints" / "5.png")
+    paint(train / "__MACOSX" / "6.png")
+    (train / "cat" / "notes.txt").write_text("not an image")
+    paint(train / "loose.png")
+    (train / "cat" / "circle").symlink_to(train / "cat", target_is_directory=True)
+    paint(root / "elsewhere" / "7.png")
+    (train / "dog" / "linked").symlink_to(root / "elsewhere", target_is_directory=True)
+    source = load_folder(root)
+    assert source.train_keys == (
+        "train/cat/0.png",
+        "train/cat/1.png",
+        "train/cat/deeper/down/2.JPG",
+        "train/dog/0.png",
+        "train/dog/1.png",
+        "train/dog/linked/7.png",
+    )
+
+
+def test_classes_sort_as_text(root: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("10", "2"):
+            paint(root / part / name / "0.png")
+    assert load_folder(root).class_names == ("10", "2", "cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("file", "mode", "color", "expected"),
+    [
+        ("gray.png", "L", 90, (90, 90, 90)),
+        ("gray_alpha.png", "LA", (90, 255), (90, 90, 90)),
+        ("bilevel.bmp", "1", 1, (255, 255, 255)),
+        ("deep.png", "I;16", 25_600, (100, 100, 100)),
+        ("deep.tiff", "I;16", 25_600, (100, 100, 100)),
+        ("alpha.png", "RGBA", (10, 20, 30, 128), (10, 20, 30)),
+        ("print.jpg", "CMYK", (0, 255, 255, 0), (255, 0, 0)),
+        ("map.pgm", "L", 7, (7, 7, 7)),
+        ("any.webp", "RGB", (0, 0, 0), (0, 0, 0)),
+    ],
+)
+def test_colour_modes(root: Path, file: str, mode: str, color: Any, expected: tuple[int, ...]) -> None:
+    paint(root / "train" / "aaa" / file, color, (33, 7), mode)
+    source = load_folder_without_test_class(root)
+    found = source.train_images[0, :, MIDDLE, MIDDLE].int()
+    assert (found - torch.tensor(expected)).abs().max() <= 3
+
+
+def load_folder_without_test_class(root: Path) -> Source:
+    with pytest.warns(UserWarning, match=r"test has no images of aaa"):
+        return load_folder(root)
+
+
+def test_palette_with_transparency(root: Path) -> None:
+    image = Image.new("P", (9, 9), 1)
+    image.putpalette([0, 0, 0, 10, 200, 30])
+    path = root / "train" / "cat" / "0.png"
+    image.save(path, transparency=b"\x00\xff")
+    assert load_folder(root).train_images[0, :, MIDDLE, MIDDLE].tolist() == [10, 200, 30]
+
+
+def test_exif_rotation(root: Path) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8] = 255  # white above black
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: white goes right
+    Image.fromarray(pixels).save(root / "train" / "cat" / "0.jpg", exif=exif, quality=95)
+    image = load_folder(root).train_images[0].float().mean(0)
+    assert image[:, :6].mean() < 30
+    assert image[:, 10:].mean() > 225
+
+
+def test_shrinking_is_antialiased(root: Path) -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 255
+    Image.fromarray(stripes).save(root / "train" / "cat" / "0.png")
+    inner = load_folder(root).train_images[0, :, :, 2:-2].float()
+    assert (inner - 127).abs().max() < 20
+
+
+def test_second_load_does_not_decode(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_folder(root)
+    assert sorted(path.name for path in (root / ".sanm_cache").iterdir()) == [
+        "test-16.json",
+        "test-16.npy",
+        "train-16.json",
+        "train-16.npy",
+    ]
+    refuse_to_decode(monkeypatch)
+    second = load_folder(root)
+    assert torch.equal(first.train_images, second.train_images)
+    assert torch.equal(first.test_images, second.test_images)
+    with pytest.raises(InputError, match="is decoded again"):
+        load_folder(root, image_size=8)
+
+
+def test_changed_added_and_removed_files_are_decoded(root: Path) -> None:
+    load_folder(root)
+    changed = root / "train" / "cat" / "0.png"
+    before = changed.stat()
+    paint(changed, (0, 255, 0))
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert load_folder(root).train_images[0, :, MIDDLE, MIDDLE].tolist() == [0, 255, 0]
+    paint(root / "train" / "cat" / "00.png", (0, 0, 0))
+    assert load_folder(root).train_images[1, :, MIDDLE, MIDDLE].tolist() == [0, 0, 0]
+    changed.unlink()
+    assert len(load_folder(root).train_images) == 4
+
+
+@pytest.mark.parametrize("damage", ["truncate", "foreign", "no_json", "bad_json", "other_shape"])
+def test_damaged_cache_is_made_again(root: Path, damage: str) -> None:
+    expected = load_folder(root).train_images
+    array, description = root / ".sanm_cache" / "train-16.npy", root / ".sanm_cache" / "train-16.json"
+    if damage == "truncate":
+        array.write_bytes(array.read_bytes()[:200])
+    elif damage == "foreign":
+        array.write_bytes(b"")
+    elif damage == "no_json":
+        description.unlink()
+    elif damage == "bad_json":
+        description.write_text("{")
+    else:
+        np.save(array, np.zeros((4, 3, 8, 8), np.uint8))
+    assert torch.equal(load_folder(root).train_images, expected)
+    assert np.load(array).shape == (4, 3, 16, 16)
+    assert [row[0] for row in json.loads(description.read_text())["files"]] == list(load_folder(root).train_keys)
+
+
+def test_chosen_cache_folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = str(tmp_path / "cache")
+    load_folder(root, cache_dir=chosen)
+    assert not (root / ".sanm_cache").exists()
+    refuse_to_decode(monkeypatch)
+    load_folder(root, cache_dir=chosen)
+
+
+def test_caches_of_two_folders_do_not_meet(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(root, other)
+    paint(other / "train" / "cat" / "0.png", (0, 255, 0))
+    for folder, color in ((root, [255, 0, 0]), (other, [0, 255, 0]), (root, [255, 0, 0])):
+        source = load_folder(folder, cache_dir=str(tmp_path / "cache"))
+        assert source.train_images[0, :, MIDDLE, MIDDLE].tolist() == color
+
+
+def test_falls_back_when_the_data_cannot_be_written_to(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / ".sanm_cache").write_text("a file is in the way, as on a read-only disk")
+    first = load_folder(root, fallback=tmp_path / "fallback")
+    refuse_to_decode(monkeypatch)
+    assert torch.equal(load_folder(root, fallback=tmp_path / "fallback").train_images, first.train_images)
+
+
+def test_no_place_for_a_cache_is_a_warning(root: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file")
+    with pytest.warns(UserWarning, match=r"decoded images are not kept, .*data\.cache_dir"):
+        assert len(load_folder(root, cache_dir=str(blocked)).train_images) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
+def test_damaged_image(root: Path, content: bytes) -> None:
+    (root / "train" / "dog" / "1.png").write_bytes(content)
+    with pytest.raises(InputError, match=r"train/dog/1\.png cannot be decoded \(.*\): repair or remove it") as raised:
+        load_folder(root)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png"])
+def test_truncated_images(root: Path, extension: str) -> None:
+    noise = Image.fromarray(np.random.RandomState(0).randint(0, 256, (64, 64, 3)).astype(np.uint8))
+    for name in ("a", "b"):
+        path = root / "train" / "cat" / f"{name}.{extension}"
+        noise.save(path)
+        path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(InputError, match=rf"train/cat/a\.{extension} and 1 more cannot be decoded"):
+        load_folder(root)
+
+
+def test_floating_point_image(root: Path) -> None:
+    paint(root / "train" / "cat" / "0.tiff", 0.5, mode="F")
+    with pytest.raises(InputError, match=r"0\.tiff cannot be decoded \(its pixels are floating-point"):
+        load_folder(root)
+
+
+def test_broken_link(root: Path) -> None:
+    (root / "train" / "cat" / "gone.png").symlink_to(root / "nowhere.png")
+    with pytest.raises(InputError, match=r"train/cat/gone\.png cannot be read \(No such file"):
+        load_folder(root)
+
+
+def test_file_name_that_is_not_utf8(root: Path) -> None:
+    try:
+        (root / "train" / "cat" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(InputError, match="is not valid UTF-8: rename it"):
+        load_folder(root)
+
+
+def test_class_in_test_only(root: Path) -> None:
+    paint(root / "test" / "owl" / "0.png")
+    with pytest.raises(InputError, match=r"test/owl: train has no such class"):
+        load_folder(root)
+
+
+def test_class_in_train_only_is_a_warning(root: Path) -> None:
+    shutil.rmtree(root / "test" / "dog")
+    with pytest.warns(UserWarning, match=r"test has no images of dog"):
+        source = load_folder(root)
+    assert source.test_labels.tolist() == [0]
+    assert source.class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_empty_class(root: Path, part: str) -> None:
+    shutil.rmtree(root / part / "dog")
+    (root / part / "dog").mkdir()
+    with pytest.raises(InputError, match=rf"{part}/dog has no images \(\.jpg .*: add some or remove the folder"):
+        load_folder(root)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_missing_part(root: Path, part: str) -> None:
+    shutil.rmtree(root / part)
+    with pytest.raises(InputError, match=rf"{part} cannot be read .*expected train/<class>/<images> and test/<class>"):
+        load_folder(root)
+    (root / part).mkdir()
+    with pytest.raises(InputError, match=rf"{part} has no class folders; expected train/<class>/<images>"):
+        load_folder(root)
+
+
+def test_one_class_is_not_enough(root: Path) -> None:
+    shutil.rmtree(root / "train" / "dog")
+    shutil.rmtree(root / "test" / "dog")
+    with pytest.raises(InputError, match=r"has one class folder only \(cat\)"):
+        load_folder(root)
+
+
+def test_bad_settings(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.root is not set: set data\.root=FOLDER; expected train/<class>"):
+        load_folder(None)
+    with pytest.raises(InputError, match=r"data\.root=.*absent is not a folder"):
+        load_folder(tmp_path / "absent")
+    for size in (0, -1, 2.5, True, "32"):
+        with pytest.raises(InputError, match=rf"data\.image_size={size}: must be a whole number"):
+            load_folder(root, image_size=size)

@@ -1,0 +1,82 @@
+"""Imports point one way, and nobody knows more than it should."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+METHODS = [file.stem for file in (ROOT / "sanm/methods").glob("[!_]*.py")]
+
+
+def imported(file: Path) -> set[str]:
+    """Dotted names of what a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def offenders(pattern: str, *forbidden: str) -> list[str]:
+    found = []
+    for file in ROOT.glob(pattern):
+        bad = [name for name in imported(file) if any(name == f or name.startswith(f + ".") for f in forbidden)]
+        found += [f"{file.relative_to(ROOT)} imports {name}" for name in bad]
+    return found
+
+
+def test_there_is_something_to_check() -> None:
+    assert {"ce", "dividemix"} <= set(METHODS)
+    assert "sanm.components.SANM" in imported(ROOT / "sanm/trainer.py")
+
+
+def test_methods_do_not_know_sanm_and_sanm_no_method() -> None:
+    assert not offenders("sanm/methods/*.py", "sanm.components", "sanm.trainer", "sanm.data")
+    assert not offenders("sanm/components/*.py", "sanm.methods", "sanm.trainer", "sanm.data")
+
+
+def test_what_trains_cannot_reach_scores_or_true_labels() -> None:
+    for part in ("sanm/methods/*.py", "sanm/components/*.py", "sanm/models/*.py", "sanm/trainer.py", "sanm/quality.py"):
+        assert not offenders(part, "sanm.scoring", "sanm.data.prepare", "sanm.data.Data", "sanm.data.types.Data")
+
+
+def test_no_method_is_named_outside_its_file() -> None:
+    shared = [
+        "sanm/trainer.py",
+        "sanm/quality.py",
+        "sanm/mix.py",
+        "sanm/types.py",
+        *map(str, ROOT.glob("sanm/components/*.py")),
+    ]
+    for name in shared:
+        tree = ast.parse((ROOT / name).read_text())
+        strings = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert not strings & set(METHODS), name
+
+
+def test_analysis_reads_records_without_torch_or_the_trainer() -> None:
+    assert not offenders("analysis/**/*.py", "torch", "torchvision", "sanm.trainer", "sanm.experiment", "sanm.store")
+
+
+def test_config_is_checked_before_anything_heavy_loads() -> None:
+    light = ("run", "config", "identity", "explain", "multirun", "store", "files", "errors")
+    for name in light:
+        tree = ast.parse((ROOT / f"sanm/{name}.py").read_text())
+        at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        names = {alias.name for node in at_top if isinstance(node, ast.Import) for alias in node.names}
+        names |= {str(node.module) for node in at_top if isinstance(node, ast.ImportFrom)}
+        assert not {n for n in names if n.split(".")[0] in {"torch", "sklearn", "pandas", "torchvision"}}, name
+        assert not names & {"sanm.experiment", "sanm.trainer", "sanm.data", "sanm.types"}, name
+
+
+def test_every_option_of_a_named_group_has_its_module() -> None:
+    for group, package in (("base_method", "methods"), ("noise", "data/noise"), ("data", "data/datasets")):
+        options = {file.stem for file in (ROOT / "conf" / group).glob("*.yaml")}
+        modules = {file.stem for file in (ROOT / "sanm" / package).glob("[!_]*.py")}
+        assert options == modules

@@ -1,0 +1,155 @@
+"""Composed configs: what is refused, what is looked up, what a run's identity is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sanm.config import RANGES
+from sanm.errors import InputError
+from sanm.identity import digest, folder_fingerprint, run_name
+from tests.conftest import ROOT, config_of, record_of
+
+
+@pytest.mark.parametrize("group", ["base_method", "noise", "components", "tau", "mask_strategy", "variant", "data"])
+def test_every_shipped_option_composes(group: str) -> None:
+    for option in sorted((ROOT / "conf" / group).glob("*.yaml")):
+        if (group, option.stem) in {("data", "cifar10"), ("data", "cifar100")}:
+            config_of(f"data={option.stem}")
+        else:
+            config_of(
+                f"{group}={option.stem}", "base_method.warm_up=2", *(["noise.path=x"] if option.stem == "file" else [])
+            )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("noise.rate=1.5",), r"noise\.rate=1\.5: must be a number in \[0, 1\]"),
+        (("noise.rate=abc",), r"noise\.rate=abc: must be a number"),
+        (("tau.value=-1",), r"tau\.value=-1.*: must be a number in \[0, 1\]"),
+        (("mask_strategy.aspect=0",), r"mask_strategy\.aspect=0.*: must be a number in \(0, 1\]"),
+        (("components=none", "components.nlr=true"), "NLR and SMR need AMG"),
+        (("components=none", "components.smr=true"), "NLR and SMR need AMG"),
+        (("variant.fill=blue",), r"variant\.fill=blue: choose one of pixel_uniform, box_color"),
+        (("trainer.epochs=ten",), r"trainer\.epochs.*'ten'"),
+        (("trainer.epochs=0",), r"trainer\.epochs=0"),
+        (("trainer.last_window=99",), r"last_window"),
+        (("base_method.alpha=abc",), r"base_method\.alpha=abc: must be a number"),
+        (("base_method.views=1.5",), r"base_method\.views=1\.5: must be a whole number"),
+        (("data.augment.flip=3",), r"data\.augment\.flip=3: must be true or false"),
+        (("model.widths=16",), r"model\.widths=16: must be a list"),
+        (("seed=-1",), r"seed=-1"),
+        (("seed=1.5",), r"seed"),
+        (
+            ("data=cifar10", "noise.rate=0.33"),
+            r"base_method\.lambda_u is not tabulated for .*noise\.rate=0\.33.*set base_method\.lambda_u=",
+        ),
+        (
+            ("data=cifar100", "noise=asymmetric"),
+            r"base_method\.lambda_u is not tabulated for data=cifar100 noise=asymmetric",
+        ),
+    ],
+)
+def test_refused_with_one_line(overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message) as refused:
+        config_of(*overrides)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_setting_can_be_given() -> None:
+    assert config_of("data=cifar10", "noise.rate=0.33", "base_method.lambda_u=10")["base_method"]["lambda_u"] == 10
+
+
+def test_paper_preset_is_the_papers_protocol() -> None:
+    config = config_of("preset=paper", "data=cifar100", "noise.rate=0.8")
+    assert config["trainer"] == {
+        "epochs": 300, "batch_size": 64, "lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4,
+        "milestones": [150], "decay": 0.1, "last_window": 10, "precision": "fp32",
+    }  # fmt: skip
+    assert config["model"]["widths"] == [64, 128, 256, 512]
+    assert (config["base_method"]["warm_up"], config["base_method"]["lambda_u"]) == (30, 150)
+    assert (config["tau"]["value"], config["mask_strategy"]["aspect"], config["data"]["subset"]) == (0.2, 0.8, None)
+
+
+def test_variants_differ_in_every_row() -> None:
+    paper, released = (config_of(f"variant={name}")["variant"] for name in ("paper", "released"))
+    assert paper.keys() == released.keys()
+    assert all(paper[key] != released[key] for key in paper)
+
+
+def name(*overrides: str) -> str:
+    return run_name(record_of(*overrides))
+
+
+def test_identity_is_the_values_not_how_they_were_given() -> None:
+    assert name("tau.value=0.2") == name("tau=paper") == name()
+    assert name("tau=low") == name("tau.value=0.1") != name()
+    assert name("base_method.alpha=4") == name("base_method.alpha=4.0")
+    assert name("variant=released") == name(
+        "variant.masked_views=separate", "variant.activation=energy", "variant.ratio_at_maximum=released",
+        "variant.ratio_at_minimum=as_maximum", "variant.painted_part=0.5", "variant.anchor=corner",
+        "variant.fill=box_color", "variant.label_ratio=nominal", "variant.reconstruction_weight=0.02",
+    )  # fmt: skip
+    assert name("components=full", "components.smr=false") == name("components=amg_nlr")
+
+
+@pytest.mark.parametrize("neutral", ["device=cpu", "runs_dir=/x", "cache_dir=/y", "retry=true", "save_labels=true"])
+def test_identity_ignores_what_cannot_change_a_result(neutral: str) -> None:
+    assert name(neutral) == name()
+
+
+@pytest.mark.parametrize("one", ["tau.value=0.3", "mask_strategy=random", "variant=released", "components.start=3"])
+def test_sanms_settings_matter_only_where_it_takes_part(one: str) -> None:
+    assert name("components=none", one) == name("components=none")
+    assert name("components=full", one) != name("components=full")
+
+
+@pytest.mark.parametrize("one", ["seed=2", "noise.rate=0.2", "trainer.precision=bf16", "data.subset=500"])
+def test_identity_holds_what_can(one: str) -> None:
+    assert name(one) != name()
+
+
+def test_a_new_setting_that_is_off_keeps_old_identities() -> None:
+    record = record_of()
+    from sanm.identity import identity
+
+    grown = identity({**config_of(), "something_new": None})
+    assert digest(grown) == digest(record)
+
+
+def test_other_files_are_another_run(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text("[1, 2]")
+    first = name("noise=file", f"noise.path={labels}")
+    copy = tmp_path / "copy.json"
+    copy.write_text("[1, 2]")
+    assert name("noise=file", f"noise.path={copy}") == first
+    copy.write_text("[1, 3]")
+    from sanm.identity import file_fingerprint
+
+    file_fingerprint.cache_clear()
+    assert name("noise=file", f"noise.path={copy}") != first
+    with pytest.raises(InputError, match=r"noise\.path=.*cannot be read"):
+        name("noise=file", f"noise.path={tmp_path / 'none.json'}")
+
+
+def test_a_moved_folder_is_the_same_data_and_a_changed_one_is_not(tmp_path: Path) -> None:
+    for place in ("a", "b", "c"):
+        folder = tmp_path / place / "train" / "cat"
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").write_bytes(b"12" if place == "c" else b"11")
+    a, b, c = (folder_fingerprint(str(tmp_path / place), ("train/**/*",)) for place in ("a", "b", "c"))
+    assert a == b != c
+    assert folder_fingerprint(str(tmp_path / "none"), ("train/**/*",)) is None
+
+
+def test_every_ranged_key_exists_somewhere() -> None:
+    texts = {file.parent.name: "" for file in (ROOT / "conf").glob("*/*.yaml")}
+    for file in (ROOT / "conf").glob("*/*.yaml"):
+        texts[file.parent.name] += file.read_text()
+    for key in RANGES:
+        group, *rest = key.split(".")
+        text = texts.get(group, (ROOT / "conf/config.yaml").read_text())
+        assert f"{rest[-1] if rest else key}:" in text or f"{rest[-1]}: " in text, key

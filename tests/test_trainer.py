@@ -1,0 +1,152 @@
+"""The shared trainer: a plain method stays plain, a resumed run is the same run, no true label is within reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from sanm.data import TrainingSet
+from sanm.data.augment import ImageBank
+from sanm.models import build
+from sanm.trainer import DivergedError, Trainer
+from sanm.types import Random
+from tests.conftest import record_of
+
+CPU = torch.device("cpu")
+TINY = (
+    "trainer.epochs=4",
+    "trainer.batch_size=32",
+    "base_method.warm_up=1",
+    "model.widths=[8,16]",
+    "model.blocks=[1,1]",
+)
+EVERY_KIND = [
+    (method, components)
+    for method in ("ce", "dividemix")
+    for components in ("none", "amg", "amg_nlr", "amg_smr", "full")
+]
+
+
+def trainer(training_set: TrainingSet, *overrides: str) -> Trainer:
+    return Trainer(record_of(*TINY, *overrides), training_set, CPU)
+
+
+def train(made: Trainer, epochs: int) -> Trainer:
+    for _ in range(epochs):
+        made.train_epoch(lambda step, steps: None)
+    return made
+
+
+def same(first: Any, second: Any) -> bool:
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(same, first, second))
+    return bool(first == second)
+
+
+def test_cross_entropy_without_components_is_the_plain_loop_bit_for_bit(training_set: TrainingSet) -> None:
+    made = train(trainer(training_set, "base_method=ce", "components=none"), 2)
+
+    config = record_of(*TINY, "base_method=ce", "components=none")
+    torch.manual_seed(config["seed"])
+    network = build(config["model"], 3, 4).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, weight_decay=5e-4)
+    bank, random = ImageBank(training_set, config["data"]["augment"], CPU), Random(config["seed"], CPU)
+    for _ in range(2):
+        for index in torch.from_numpy(random.host.permutation(160)).split(32):
+            images = bank.cropped(index, random.device)
+            targets = torch.nn.functional.one_hot(training_set.given_labels[index], 4).float()
+            loss = -(targets * network(images).log_softmax(-1)).sum(-1)[None].mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    assert same(dict(made.networks[0].state_dict()), dict(network.state_dict()))
+
+
+@pytest.mark.parametrize("method", ["ce", "dividemix"])
+def test_components_that_never_start_change_nothing(training_set: TrainingSet, method: str) -> None:
+    plain = train(trainer(training_set, f"base_method={method}", "components=none"), 3)
+    idle = train(trainer(training_set, f"base_method={method}", "components=amg_nlr", "components.start=9"), 3)
+    assert same(dict(plain.state_dict()), dict(idle.state_dict()))
+
+
+@pytest.mark.parametrize(("method", "components"), EVERY_KIND)
+def test_resumed_is_uninterrupted_bit_for_bit(training_set: TrainingSet, method: str, components: str) -> None:
+    choice = (f"base_method={method}", f"components={components}")
+    whole = train(trainer(training_set, *choice), 4)
+    half = train(trainer(training_set, *choice), 2)
+    resumed = trainer(training_set, *choice)
+    resumed.load(half.state())
+    assert same(whole.state(), train(resumed, 2).state())
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+@pytest.mark.parametrize("strategy", ["adaptive", "fixed", "random"])
+def test_every_variant_and_strategy_trains(training_set: TrainingSet, variant: str, strategy: str) -> None:
+    made = trainer(training_set, "components=full", f"variant={variant}", f"mask_strategy={strategy}")
+    summaries = [made.train_epoch(lambda step, steps: None) for _ in range(3)]
+    assert all(summary.loss > 0 for summary in summaries)
+
+
+@pytest.mark.parametrize("guess_mode", ["train", "eval"])
+def test_guess_mode_says_whether_looking_moves_batch_statistics(training_set: TrainingSet, guess_mode: str) -> None:
+    choice = ("base_method=ce", "components=amg", "components.start=0", f"base_method.guess_mode={guess_mode}")
+    made = train(trainer(training_set, *choice), 1)
+    tracked = int(made.networks[0].norm.num_batches_tracked)  # type: ignore[union-attr, arg-type]
+    assert tracked == (10 if guess_mode == "train" else 5)
+
+
+def test_own_pool_for_guessing(training_set: TrainingSet) -> None:
+    assert train(trainer(training_set, "base_method.guess_on=none", "components=full"), 3).epochs_done == 3
+
+
+def test_bf16_trains(training_set: TrainingSet) -> None:
+    made = trainer(training_set, "base_method=ce", "components=full", "trainer.precision=bf16")
+    assert made.train_epoch(lambda step, steps: None).loss > 0
+
+
+def test_learns_what_can_be_learned(training_set: TrainingSet) -> None:
+    made = train(trainer(training_set, "base_method=ce", "components=full", "trainer.epochs=12"), 12)
+    truth = torch.arange(160) % 4
+    assert float((made.predict(training_set.images) == truth).float().mean()) > 0.8
+
+
+def test_a_loss_that_is_not_finite_is_told_with_epoch_and_step(training_set: TrainingSet) -> None:
+    made = train(trainer(training_set, "base_method=ce", "components=none"), 1)
+    with torch.no_grad():
+        made.networks[0].classifier.weight.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    with pytest.raises(DivergedError, match="epoch 2"):
+        made.train_epoch(lambda step, steps: None)
+    made = trainer(training_set, "base_method=ce", "components=none", "trainer.lr=1e30", "quality.every=0")
+    with pytest.raises(DivergedError, match=r"not finite at epoch 1, step [2-5]"):
+        made.train_epoch(lambda step, steps: None)
+
+
+def test_nothing_that_trains_is_given_true_labels(training_set: TrainingSet) -> None:
+    names = {field.name for field in dataclasses.fields(TrainingSet)}
+    assert "given_labels" in names
+    assert not any("true" in name or "clean" in name for name in names)
+
+
+def test_scan_is_the_loss_of_the_given_labels_without_augmentation(training_set: TrainingSet) -> None:
+    made = train(trainer(training_set, "base_method=ce", "components=none"), 1)
+    network = made.networks[0].eval()
+    x = (training_set.images.float() / 255 - 0.25) / 0.2
+    expected = cross_entropy(network(x), training_set.given_labels, reduction="none")
+    found = made._losses_of(network, torch.arange(160))  # type: ignore[arg-type]
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_last_partial_batch_of_one_joins_its_neighbour(training_set: TrainingSet) -> None:
+    odd = dataclasses.replace(
+        training_set, images=training_set.images[:97], given_labels=training_set.given_labels[:97]
+    )
+    made = Trainer(record_of(*TINY, "base_method=ce", "components=none"), odd, CPU)
+    assert made.train_epoch(lambda step, steps: None).images == 97
