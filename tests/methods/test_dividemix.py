@@ -133,7 +133,7 @@ def test_an_epoch_passes_once_over_the_labeled_beside_unlabeled_batches() -> Non
     assert not set(unlabeled.tolist()) & set(range(10, 31))
     warm = method().batches(clean, step(0))
     assert sorted(torch.cat([draw.positions for draw in warm]).tolist()) == list(range(60))
-    assert len(warm[0].index) == 16
+    assert len(warm[0].positions) == 16
 
 
 @pytest.mark.parametrize("certain", [0, 1, 7])
