@@ -26,6 +26,8 @@ from sanm.store import RunDirectory
 REFUSED, FAILED, MISSING = 2, 1, 3
 """Exit statuses: bad input; the run failed; another process is at it, or a cell of a grid is missing."""
 
+MULTIRUN = ("-m", "--multirun")
+
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def job(composed: DictConfig) -> None:
@@ -84,6 +86,7 @@ def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors through to here
     warnings.showwarning = _show_warning
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)  # wherever it was typed
     try:
         job()
     except KeyboardInterrupt:
