@@ -6,7 +6,7 @@ RUNS := runs/demo
 .PHONY: demo test lint clean
 
 .venv/.installed: pyproject.toml constraints.txt
-	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
 	.venv/bin/uv pip install --quiet --python $(PY) -e '.[dev]' -c constraints.txt
 	touch $@

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that a bad config is refused before anything 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -53,6 +54,7 @@ class Variant:
     anchor: str
     fill: str
     label_ratio: str
+    reconstruction_space: str
     reconstruction_weight: float
 
 
@@ -114,7 +116,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant.anchor": ("center", "corner"),
     "variant.fill": ("pixel_uniform", "box_color"),
     "variant.label_ratio": ("realised", "nominal"),
-    "trainer.precision": ("fp32", "bf16"),
+    "variant.reconstruction_space": ("image", "normalised"),
+    "trainer.precision": ("fp32", "tf32", "bf16"),
 }
 
 
@@ -137,7 +140,7 @@ class Range:
 
 RANGES: dict[str, Range] = {
     "noise.rate": Range(0, 1),
-    "noise.seed": Range(0),
+    "noise.seed": Range(0, 2**32 - 1),
     "seed": Range(0, 2**32 - 1),
     "components.start": Range(0),
     "tau.value": Range(0, 1),
@@ -145,6 +148,11 @@ RANGES: dict[str, Range] = {
     "variant.painted_part": Range(0, 1, above=True),
     "variant.reconstruction_weight": Range(0),
     "base_method.warm_up": Range(0),
+    "base_method.lambda_u": Range(0),
+    "base_method.threshold": Range(0, 1),
+    "base_method.temperature": Range(0, above=True),
+    "base_method.alpha": Range(0, above=True),
+    "base_method.ramp_up": Range(0, above=True),
     "base_method.views": Range(1),
     "data.subset": Range(1),
     "data.test_subset": Range(1),
@@ -197,6 +205,7 @@ def _table_row(node: dict[Any, Any], value: Any) -> Any:
 
 
 OmegaConf.register_new_resolver("from_table", from_table, replace=True)
+OmegaConf.register_new_resolver("expand_user", lambda path: str(Path(path).expanduser()), replace=True)
 
 
 def checked(composed: DictConfig) -> Plain:
@@ -249,6 +258,8 @@ def _check_choices(config: Plain) -> None:
 
 
 def _check_combinations(config: Plain) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config["device"]):
+        raise InputError(f"device={config['device']}: choose one of auto, cpu, cuda, cuda:N")
     components = config["components"]
     if not components["amg"] and (components["nlr"] or components["smr"]):
         raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")
@@ -260,24 +271,50 @@ def _check_combinations(config: Plain) -> None:
 
 
 def _check_types(group: str, values: Plain) -> None:
-    for key, example in _examples(group, str(values.get("name"))).items():
-        if key in values and key != "tables":
-            _check_type(f"{group}.{key}", values[key], example)
+    examples = _examples(group, str(values.get("name")))
+    if not examples:
+        raise InputError(f"{group}.name={values.get('name')}: no option has this name; choose with {group}=OPTION")
+    _check_against(group, values, examples)
 
 
-def _check_type(key: str, value: Any, example: Any) -> None:
-    if isinstance(example, dict):
-        for inner in example:
-            if isinstance(value, dict) and inner in value:
-                _check_type(f"{key}.{inner}", value[inner], example[inner])
-        return
-    if example is None or value is None or (isinstance(example, str) and "${" in example):
-        return
+def _check_against(place: str, values: Plain, examples: Plain) -> None:
+    for key, value in values.items():
+        if key not in examples:
+            raise InputError(f"{place}.{key}: no such key; there are {', '.join(k for k in examples if k != 'tables')}")
+        example = examples[key]
+        if key == "tables" or example is None:  # a null in the YAML is filled with whatever it is for
+            continue
+        if isinstance(example, str) and "from_table" in example:
+            example = _first_leaf(examples["tables"][key])
+        if isinstance(example, dict) and isinstance(value, dict):
+            _check_against(f"{place}.{key}", value, example)
+        elif not _fits(value, example):
+            raise InputError(f"{place}.{key}={value}: must be {_kind(example)}")
+
+
+def _first_leaf(table: Any) -> Any:
+    leaf = table
+    while isinstance(leaf, dict):
+        leaf = next(iter(leaf.values()))
+    return float(leaf) if isinstance(leaf, int) and not isinstance(leaf, bool) else leaf
+
+
+def _fits(value: Any, example: Any) -> bool:
+    if isinstance(example, str) and "${" in example:
+        return value is not None
+    if isinstance(example, list):
+        return isinstance(value, list) and all(_fits(each, example[0]) for each in value if example)
+    if isinstance(example, bool) or not isinstance(example, int | float):
+        return isinstance(value, type(example))
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    fits = {bool: isinstance(value, bool), int: number and value == int(value), float: number}
-    if not fits.get(type(example), isinstance(value, type(example))):
-        kind = {bool: "true or false", int: "a whole number", float: "a number", list: "a list"}
-        raise InputError(f"{key}={value}: must be {kind.get(type(example), 'a word')}")
+    return number and (isinstance(example, float) or value == int(value))
+
+
+def _kind(example: Any) -> str:
+    if isinstance(example, list):
+        return f"a list, like {example}"
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", dict: "a table"}
+    return kinds.get(type(example), "a word")
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -36,14 +37,15 @@ Rows = list[dict[str, Any]]
 def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDirectory, command: list[str]) -> None:
     """Train what is left of the run and write its result.
 
-    ``config`` is the checked config, ``identity`` what the record keeps of it. The caller holds the directory's
+    ``config`` is the checked config, ``identity`` what of it the record keeps. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
     finite.
     """
     device = choose_device(config["device"])
+    provenance.reset_peak_memory(device)
     data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
     check_enough_images(data, config)
-    trainer, scorer = Trainer(identity, data.train, device), Scorer(data)
+    trainer, scorer = Trainer(config, data.train, device), Scorer(data)
     directory.begin(identity)
     rows, images = _resume(directory, trainer)
     if config["save_labels"]:
@@ -92,7 +94,7 @@ def _resume(directory: RunDirectory, trainer: Trainer) -> tuple[Rows, int]:
     try:
         saved = torch.load(directory.checkpoint, map_location="cpu", weights_only=True)
         trainer.load(saved["trainer"])
-    except (RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, UnpicklingError) as error:
         raise InputError(
             f"{directory.checkpoint} cannot be read ({str(error).partition(chr(10))[0]}): "
             "delete it to start this run again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 
 from hydra.errors import HydraException, MissingConfigException
@@ -21,6 +22,8 @@ def one_line(error: BaseException) -> str | None:
             return str(link)
         if isinstance(link, MissingConfigException) and link.options:
             return f"{link.missing_cfg_file}: no such option; choose one of {', '.join(sorted(link.options))}"
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            return f"cannot write {link.filename}: {link.strerror}"
     if not isinstance(error, HydraException | OmegaConfBaseException):
         return None
     message = str(error).partition("\n")[0]

@@ -30,6 +30,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(path.parent)
 
 
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed writers left in a folder that nobody else is writing to."""
+    for part in folder.glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def unwritable(path: Path, error: OSError) -> InputError:
     """The one line to show for a write that failed."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

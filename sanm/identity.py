@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ Plain = dict[str, Any]
 NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
 NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",)}
 SANM_ONLY = ("tau", "mask_strategy", "variant")
+RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
 
 
 def identity(config: Mapping[str, Any]) -> Plain:
@@ -28,9 +31,9 @@ def identity(config: Mapping[str, Any]) -> Plain:
     for group, keys in NEUTRAL_IN_GROUPS.items():
         kept[group] = {key: value for key, value in kept[group].items() if key not in keys}
     if config["data"].get("root"):
-        kept["data"]["fingerprint"] = folder_fingerprint(config["data"]["root"], tuple(config["data"]["files"]))
+        kept["data"]["fingerprint"] = folder_fingerprint(str(config["data"]["root"]), tuple(config["data"]["files"]))
     if config["noise"].get("path"):
-        kept["noise"]["sha256"] = file_fingerprint(config["noise"]["path"])
+        kept["noise"]["sha256"] = file_fingerprint(str(config["noise"]["path"]))
     return _pruned(_without_idle_settings(kept))
 
 
@@ -38,14 +41,23 @@ def _without_idle_settings(config: Plain) -> Plain:
     components = config["components"]
     parts = [part for part in ("amg", "nlr", "smr") if components[part]]
     name = {0: "none", 3: "full"}.get(len(parts), "_".join(parts))
-    idle: set[str] = set() if components["amg"] else set(SANM_ONLY)
-    kept = {key: value for key, value in config.items() if key not in idle}
-    kept["components"] = {"name": name, **components}
+    kept = {**config, "components": {"name": name, **components}}
     if not components["amg"]:
         del kept["components"]["start"]
-    elif not components["smr"]:
-        kept["variant"] = {key: value for key, value in kept["variant"].items() if key != "reconstruction_weight"}
+        return {key: value for key, value in kept.items() if key not in SANM_ONLY}
+    idle = _idle_variant_keys(components, config["mask_strategy"]["name"])
+    kept["variant"] = {key: value for key, value in config["variant"].items() if key not in idle}
+    ratios = {kept["variant"].get(key) for key in RATIO_KEYS}
+    if ratios <= {"released", "as_maximum"}:  # these formulas have numbers of their own
+        del kept["tau"]
     return kept
+
+
+def _idle_variant_keys(components: Plain, strategy: str) -> set[str]:
+    idle = set() if components["smr"] else {"reconstruction_space", "reconstruction_weight"}
+    if not components["nlr"]:
+        idle.add("label_ratio")
+    return idle if strategy == "adaptive" else idle | set(RATIO_KEYS)
 
 
 def _pruned(node: Any) -> Any:
@@ -87,18 +99,42 @@ def file_fingerprint(path: str) -> str:
 
 @cache
 def folder_fingerprint(root: str, patterns: tuple[str, ...]) -> str | None:
-    """Hash of the names and sizes of the files under ``root`` that match, with the first bytes where they are few.
+    """Hash of the files under ``root`` that match: their places and what they hold.
 
-    None when nothing matches: the loader says what is missing, or downloads it.
+    Above 512 MiB in all, size and time of change stand in for the content. Links are followed; names that begin with
+    a dot are passed over, as the loaders do. None when nothing matches: the loader then says what is missing. Raises
+    InputError when the folder is not there.
     """
     folder = Path(root).expanduser()
-    files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
+    if not folder.is_dir():
+        raise InputError(
+            f"data.root={root} is not a folder: give the one that holds the data set, or data.download=true for CIFAR"
+        )
+    files = _matching(folder, patterns)
     if not files:
         return None
+    top = os.path.commonpath([file.parent for file in files])  # CIFAR: with or without the outer folder
+    read = sum(file.stat().st_size for file in files) <= 512 * 2**20
     found = hashlib.sha256()
     for file in files:
-        found.update(f"{'/'.join(file.parts[-2:])} {file.stat().st_size}\n".encode())
-        if len(files) <= 100:
-            with open(file, "rb") as handle:
-                found.update(handle.read(1 << 16))
+        state = file.stat()
+        known = hashlib.sha256(file.read_bytes()).hexdigest() if read else f"{state.st_size} {state.st_mtime_ns}"
+        found.update(f"{os.path.relpath(file, top)} {known}\n".encode())
     return found.hexdigest()[:16]
+
+
+def holds_files(root: str, patterns: tuple[str, ...]) -> bool:
+    """Whether any file of the data set lies under ``root``."""
+    return bool(_matching(Path(root).expanduser(), patterns))
+
+
+def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        for name in names:
+            path = Path(place, name)
+            relative = path.relative_to(folder).as_posix()
+            if not name.startswith(".") and any(fnmatch(relative, pattern) for pattern in patterns):
+                files.append(path)
+    return sorted(files)

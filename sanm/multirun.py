@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError
 from sanm.explain import one_line
+from sanm.fetch import fetch
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -49,8 +50,10 @@ class Cells(Callback):
         for cell in self._cells:
             if states[cell.name] == "failed":
                 print(f"failed   {cell.name}: {cell.failure_reason()}", flush=True)
-            elif states[cell.name] != "done":
-                print(f"missing  {cell.name}: {states[cell.name]}; the same command goes on with it", flush=True)
+            elif states[cell.name] == "interrupted":
+                print(f"missing  {cell.name}: not finished; the same command goes on with it", flush=True)
+            elif states[cell.name] == "missing":
+                print(f"missing  {cell.name}: not started, for the reason given above", flush=True)
         sys.exit(3)
 
 
@@ -62,6 +65,7 @@ def cells_of(overrides: list[str], config_name: str) -> list[RunDirectory]:
     for cell in batches[0]:
         try:
             config = checked(compose(config_name, overrides=list(cell)))
+            fetch(config)
             name = run_name(identity(config))
         except InputError as error:
             raise InputError(f"{error} (in the cell {' '.join(cell)})") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,16 +21,11 @@ class Progress:
     """Shows epoch, step, accuracy and the time left of one run."""
 
     def __init__(self, name: str, epochs: int, epochs_done: int) -> None:
-        self._epochs, self._epochs_done = epochs, epochs_done
-        self._terminal = sys.stderr.isatty()
-        verb = f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"run      {name}"
-        self._say(verb)
+        self._epochs, self._first, self._began = epochs, epochs_done, time.perf_counter()
+        print(f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"run      {name}", flush=True)
         self._bar: tqdm[Any] | None = None
-        if self._terminal:
+        if sys.stdout.isatty() and sys.stderr.isatty():
             self._bar = tqdm(total=epochs, initial=epochs_done, unit="epoch", leave=False, dynamic_ncols=True)
-
-    def _say(self, line: str) -> None:
-        print(line, flush=True)
 
     def step(self, step: int, steps: int) -> None:
         """A step within the current turn of the current epoch."""
@@ -37,9 +33,7 @@ class Progress:
             self._bar.set_description(f"step {step}/{steps}", refresh=True)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """An epoch is done; ``row`` is its record."""
-        done = row["epoch"]
-        seconds_left = row["seconds"] * (self._epochs - done)
+        """An epoch is done and on the disk; ``row`` is its record."""
         shown = {"loss": f"{row['loss']:.3f}", "test": f"{row['test_accuracy']:.1f} %"}
         if row["labeled_fraction"] < 1:
             shown["labeled"] = f"{row['labeled_fraction']:.2f}"
@@ -49,8 +43,10 @@ class Progress:
             self._bar.update()
             self._bar.set_postfix(shown)
             return
+        done = row["epoch"]
+        left = (time.perf_counter() - self._began) / (done - self._first) * (self._epochs - done)
         values = "  ".join(f"{key} {value}" for key, value in shown.items())
-        self._say(f"  epoch {done}/{self._epochs}  {values}  {row['seconds']:.1f} s  left {clock(seconds_left)}")
+        print(f"  epoch {done}/{self._epochs}  {values}  {row['seconds']:.1f} s  left {clock(left)}", flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

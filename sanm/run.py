@@ -20,6 +20,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError
 from sanm.explain import one_line
+from sanm.fetch import fetch
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -44,20 +45,27 @@ def job(composed: DictConfig) -> None:
 
 def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
     """Do what is left of a run, if anything, and say so. Returns an exit status."""
+    fetch(config)
     record = identity(config)
     directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(record))
-    if directory.status() == "done":
-        return _say_done(directory, "skip     ")
-    if directory.status() == "failed" and not config["retry"]:
-        print(f"failed   {directory.name}: {directory.failure_reason()} (retry=true takes it again)", flush=True)
-        return FAILED
+    ended = _ended(directory, config["retry"])
+    if ended is not None:
+        return ended
     with directory.claim() as mine:
         if not mine:
             print(f"busy     {directory.name}: another process is at it", flush=True)
             return MISSING
-        if directory.status() == "done":  # the other process has just finished it
-            return _say_done(directory, "skip     ")
-        return _train(config, record, directory, command)
+        ended = _ended(directory, config["retry"])  # by another process, a moment ago
+        return _train(config, record, directory, command) if ended is None else ended
+
+
+def _ended(directory: RunDirectory, retry: bool) -> int | None:
+    if directory.status() == "done":
+        return _say_done(directory, "skip     ")
+    if directory.status() == "failed" and not retry:
+        print(f"failed   {directory.name}: {directory.failure_reason()} (retry=true takes it again)", flush=True)
+        return FAILED
+    return None
 
 
 def _train(config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str]) -> int:

@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from sanm.errors import InputError
-from sanm.files import unwritable, write_atomically
+from sanm.files import remove_partial_files, unwritable, write_atomically
 
 Status = Literal["done", "failed", "interrupted", "missing"]
 
@@ -30,6 +30,7 @@ class RunDirectory:
         self.path, self.name = runs_dir / name, name
         self._lock = self.path / ".lock"
         self._result, self._failure = self.path / "result.json", self.path / "failure.txt"
+        self._config = self.path / "config.yaml"
         self._metrics, self.checkpoint = self.path / "metrics.csv", self.path / "checkpoint.pt"
 
     def status(self) -> Status:
@@ -37,7 +38,7 @@ class RunDirectory:
             return "done"
         if self._failure.exists():
             return "failed"
-        return "interrupted" if self.path.exists() else "missing"
+        return "interrupted" if self._config.exists() else "missing"
 
     def result(self) -> dict[str, Any]:
         """The finished run's result."""
@@ -64,6 +65,7 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"runs_dir={self.path.parent} cannot be written ({error.strerror})") from error
         try:
+            remove_partial_files(self.path)  # a killed owner's
             yield True
         finally:
             lock.release()
@@ -71,7 +73,7 @@ class RunDirectory:
     def begin(self, config: Mapping[str, Any]) -> None:
         """Write down what the run is, and forget an earlier failure."""
         text = yaml.safe_dump(dict(config), sort_keys=False).encode()
-        write_atomically(self.path / "config.yaml", lambda handle: handle.write(text))
+        write_atomically(self._config, lambda handle: handle.write(text))
         self._failure.unlink(missing_ok=True)
 
     def rewrite_metrics(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -49,7 +49,7 @@ class EpochSummary:
 class Trainer(nn.Module):
     """A run in memory. ``state()`` and ``load()`` are the whole checkpoint; no true label comes in here.
 
-    ``config`` is the resolved config of the run; see ``conf/``.
+    ``config`` is the checked config of the run; see ``conf/``.
     """
 
     def __init__(self, config: Mapping[str, Any], train: TrainingSet, device: torch.device) -> None:
@@ -57,6 +57,9 @@ class Trainer(nn.Module):
         self.config, self.settings, self.device = config, config["trainer"], device
         self.random = Random(int(config["seed"]), device)
         self.num_classes = train.num_classes
+        if device.type == "cuda":  # of the process, and so set anew by each run: its precision is what it says
+            torch.backends.cudnn.allow_tf32 = self.settings["precision"] != "fp32"
+            torch.backends.cuda.matmul.allow_tf32 = self.settings["precision"] != "fp32"
         self.given = train.given_labels.to(device)
         self.bank = ImageBank(train, config["data"]["augment"], device)
         with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
@@ -102,18 +105,15 @@ class Trainer(nn.Module):
         epoch, began = self.epochs_done, time.perf_counter()
         learning_rate = self._set_learning_rate(epoch)
         measured = self._measure_if_due(epoch)
-        losses: list[Tensor] = []
-        images = 0
-        for turn in self.method.turns:
-            images += self._train_turn(turn, epoch, losses, progress)
+        turns = [self._train_turn(turn, epoch, progress) for turn in self.method.turns]
         keeps = [self.method.keeps_label(self.quality.for_network(k), epoch) for k in range(len(self.networks))]
         self.epochs_done += 1
         return EpochSummary(
             epoch=epoch,
-            loss=float(torch.stack(losses).mean()),
+            loss=float(torch.cat([losses for losses, _ in turns]).mean()),
             labeled_fraction=float(torch.stack(keeps).float().mean()),
             learning_rate=learning_rate,
-            images=images,
+            images=sum(images for _, images in turns),
             seconds=time.perf_counter() - began,
             measured=measured,
         )
@@ -128,23 +128,19 @@ class Trainer(nn.Module):
         return rate
 
     def _train_turn(
-        self, turn: tuple[int, ...], epoch: int, losses: list[Tensor], progress: Callable[[int, int], None]
-    ) -> int:
+        self, turn: tuple[int, ...], epoch: int, progress: Callable[[int, int], None]
+    ) -> tuple[Tensor, int]:
         for k, network in enumerate(self.networks):
             network.train(k in turn)
         begin = Step(turn[0], epoch, float(epoch), self.random)
         draws = self.method.batches(self.quality.for_network(turn[0]), begin)
+        losses: list[Tensor] = []
         for number, draw in enumerate(draws):
             losses.append(self._train_step(turn, draw, epoch, epoch + number / len(draws)))
             if number % STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(draws):
-                self._check_finite(losses, epoch)
+                check_finite(losses, epoch, turn)
                 progress(number + 1, len(draws))
-        return sum(len(draw.positions) for draw in draws)
-
-    def _check_finite(self, losses: list[Tensor], epoch: int) -> None:
-        finite = torch.stack(losses).isfinite()
-        if not finite.all():
-            raise DivergedError(f"the loss is not finite at epoch {epoch + 1}, step {int((~finite).nonzero()[0]) + 1}")
+        return torch.stack(losses), sum(len(draw.positions) for draw in draws)
 
     def _train_step(self, turn: tuple[int, ...], draw: Draw, epoch: int, progress: float) -> Tensor:
         networks, steps = list(self._networks()), [Step(k, epoch, progress, self.random) for k in turn]
@@ -266,3 +262,11 @@ class Trainer(nn.Module):
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.random.load(state["random"])
+
+
+def check_finite(losses: list[Tensor], epoch: int, turn: tuple[int, ...]) -> None:
+    """Raises DivergedError that names the first step of the turn whose loss is not finite."""
+    finite = torch.stack(losses).isfinite()
+    if not finite.all():
+        step, networks = int((~finite).nonzero()[0]) + 1, " and ".join(str(k + 1) for k in turn)
+        raise DivergedError(f"the loss is not finite at epoch {epoch + 1}, step {step} of network {networks}")

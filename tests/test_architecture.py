@@ -65,7 +65,7 @@ def test_analysis_reads_records_without_torch_or_the_trainer() -> None:
 
 
 def test_config_is_checked_before_anything_heavy_loads() -> None:
-    light = ("run", "config", "identity", "explain", "multirun", "store", "files", "errors")
+    light = ("run", "fetch", "config", "identity", "explain", "multirun", "store", "files", "errors")
     for name in light:
         tree = ast.parse((ROOT / f"sanm/{name}.py").read_text())
         at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -14,7 +14,7 @@ from sanm.data.augment import ImageBank
 from sanm.models import build
 from sanm.trainer import DivergedError, Trainer
 from sanm.types import Random
-from tests.conftest import record_of
+from tests.conftest import config_of
 
 CPU = torch.device("cpu")
 TINY = (
@@ -32,7 +32,7 @@ EVERY_KIND = [
 
 
 def trainer(training_set: TrainingSet, *overrides: str) -> Trainer:
-    return Trainer(record_of(*TINY, *overrides), training_set, CPU)
+    return Trainer(config_of(*TINY, *overrides), training_set, CPU)
 
 
 def train(made: Trainer, epochs: int) -> Trainer:
@@ -54,7 +54,7 @@ def same(first: Any, second: Any) -> bool:
 def test_cross_entropy_without_components_is_the_plain_loop_bit_for_bit(training_set: TrainingSet) -> None:
     made = train(trainer(training_set, "base_method=ce", "components=none"), 2)
 
-    config = record_of(*TINY, "base_method=ce", "components=none")
+    config = config_of(*TINY, "base_method=ce", "components=none")
     torch.manual_seed(config["seed"])
     network = build(config["model"], 3, 4).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, weight_decay=5e-4)
@@ -148,5 +148,5 @@ def test_last_partial_batch_of_one_joins_its_neighbour(training_set: TrainingSet
     odd = dataclasses.replace(
         training_set, images=training_set.images[:97], given_labels=training_set.given_labels[:97]
     )
-    made = Trainer(record_of(*TINY, "base_method=ce", "components=none"), odd, CPU)
+    made = Trainer(config_of(*TINY, "base_method=ce", "components=none"), odd, CPU)
     assert made.train_epoch(lambda step, steps: None).images == 97

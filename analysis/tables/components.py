@@ -32,7 +32,9 @@ PROTOCOL = (
     "trainer.batch_size",
     "tau.value",
     "mask_strategy.name",
-    "variant.name",
+    "variant.masked_views",
+    "variant.ratio_at_maximum",
+    "variant.reconstruction_weight",
 )
 REFERENCE = "the paper's Table 5 ({}, PreAct ResNet-18, 300 epochs): not this setting"
 

@@ -34,6 +34,8 @@ class SANM(nn.Module):
             return
         self.variant = settings["variant"]
         self.masks = amg.Masks(settings["tau"], settings["mask_strategy"], self.variant, mean, std)
+        pixels = self.variant["reconstruction_space"] == "image"
+        self.unit = std[:, None, None] if pixels else torch.ones_like(std)[:, None, None]
         if self.components["smr"]:
             self.decoders.extend(smr.decoder_for(network, images) for network in networks)
 
@@ -56,6 +58,6 @@ class SANM(nn.Module):
             return torch.zeros((), device=batch.x.device)
         views = self.masks.num_views
         features = forward.features_of_last(batch.x, views)
-        error = smr.reconstruction_error(self.decoders[step.network], features, look.x[0])
+        error = smr.reconstruction_error(self.decoders[step.network], features, look.x[0], self.unit)
         weight: float = self.variant["reconstruction_weight"]
         return weight * error

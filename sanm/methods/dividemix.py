@@ -6,33 +6,21 @@ right) and unlabeled. Labels are co-refined, or co-guessed where there are none,
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterator
 from itertools import cycle
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from sanm.errors import InputError
 from sanm.methods import Method, shuffled, soft_cross_entropy
 from sanm.mix import mixup
 from sanm.types import Batch, Draw, Forward, Look, Random, Step
 
-log = logging.getLogger(__name__)
-
 
 class DivideMix(Method):
     turns = ((0,), (1,))
-
-    def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
-        super().__init__(settings, num_samples, num_classes, batch_size)
-        for key in ("temperature", "alpha", "ramp_up"):
-            if settings[key] <= 0:
-                raise InputError(f"base_method.{key}={settings[key]}: must be above 0")
-        if not 0 <= settings["threshold"] <= 1:
-            raise InputError(f"base_method.threshold={settings['threshold']}: must lie in [0, 1]")
 
     def needs_clean_probability(self, epoch: int) -> bool:
         return not self.warming_up(epoch)
@@ -41,12 +29,13 @@ class DivideMix(Method):
         """Above the threshold; and at least a batch of the most trusted, so that there is something to learn from."""
         if self.warming_up(epoch):
             return super().keeps_label(clean, epoch)
-        keeps = clean > self.settings["threshold"]
-        fewest = min(self.batch_size, self.num_samples)
+        keeps, fewest = clean > self.settings["threshold"], self._fewest_labeled()
         if int(keeps.sum()) < fewest:
-            log.warning("epoch %d: fewer than %d samples pass the threshold; taking the most trusted", epoch, fewest)
             keeps = torch.zeros_like(keeps).index_fill(0, clean.argsort(descending=True, stable=True)[:fewest], True)
         return keeps
+
+    def _fewest_labeled(self) -> int:
+        return min(self.batch_size, self.num_samples)
 
     def batches(self, clean: Tensor, step: Step) -> list[Draw]:
         """One pass over the labeled samples, each batch beside one of unlabeled ones, which start again at their end.
@@ -56,6 +45,10 @@ class DivideMix(Method):
         if self.warming_up(step.epoch):
             return [Draw(index, len(index)) for index in shuffled(self.num_samples, 2 * self.batch_size, step.random)]
         keeps = self.keeps_label(clean, step.epoch).cpu()
+        if int(keeps.sum()) <= self._fewest_labeled():
+            warnings.warn(
+                f"epoch {step.epoch + 1}: few labels pass the threshold; keeping a batch of them", stacklevel=2
+            )
         labeled = shuffled(keeps.nonzero()[:, 0], self.batch_size, step.random)
         unlabeled = endless((~keeps).nonzero()[:, 0], self.batch_size, step.random)
         return [Draw(torch.cat([index, next(unlabeled)]), len(index)) for index in labeled]
