@@ -37,6 +37,12 @@ def test_every_shipped_option_composes(group: str) -> None:
         (("trainer.epochs=0",), r"trainer\.epochs=0"),
         (("trainer.last_window=99",), r"last_window"),
         (("base_method.alpha=abc",), r"base_method\.alpha=abc: must be a number"),
+        (("base_method.confidence_penalty=7",), r"base_method\.confidence_penalty=7: must be true or false"),
+        (("base_method.threshold=1.5",), r"base_method\.threshold=1\.5"),
+        (("base_method.views=null",), r"base_method\.views=None: must be a whole number"),
+        (("model.widths=[a,b]",), r"model\.widths=.*: must be a list"),
+        (("model.name=vgg",), r"model\.name=vgg: no option has this name"),
+        (("data.augment=3",), r"data\.augment=3: must be a table"),
         (("base_method.views=1.5",), r"base_method\.views=1\.5: must be a whole number"),
         (("data.augment.flip=3",), r"data\.augment\.flip=3: must be true or false"),
         (("model.widths=16",), r"model\.widths=16: must be a list"),
@@ -107,6 +113,16 @@ def test_sanms_settings_matter_only_where_it_takes_part(one: str) -> None:
     assert name("components=full", one) != name("components=full")
 
 
+def test_settings_that_a_choice_makes_idle_do_not_matter() -> None:
+    assert name("variant=released", "tau.value=0.3") == name("variant=released"), "its ratios have numbers of their own"
+    assert name("components=amg", "variant.label_ratio=nominal") == name("components=amg")
+    assert name("components=amg_nlr", "variant.reconstruction_weight=3") == name("components=amg_nlr")
+    assert name("mask_strategy=fixed", "variant.ratio_at_minimum=as_maximum") == name("mask_strategy=fixed")
+    assert name("mask_strategy=fixed", "variant=released", "tau.value=0.3") != name(
+        "mask_strategy=fixed", "variant=released"
+    )
+
+
 @pytest.mark.parametrize("one", ["seed=2", "noise.rate=0.2", "trainer.precision=bf16", "data.subset=500"])
 def test_identity_holds_what_can(one: str) -> None:
     assert name(one) != name()
@@ -141,8 +157,12 @@ def test_a_moved_folder_is_the_same_data_and_a_changed_one_is_not(tmp_path: Path
         folder = tmp_path / place / "train" / "cat"
         folder.mkdir(parents=True)
         (folder / "1.jpg").write_bytes(b"12" if place == "c" else b"11")
+    (tmp_path / "a" / ".DS_Store").write_bytes(b"")  # what loaders pass over
     a, b, c = (folder_fingerprint(str(tmp_path / place), ("train/*",)) for place in ("a", "b", "c"))
     assert a == b != c
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "train").symlink_to(tmp_path / "c" / "train")
+    assert folder_fingerprint(str(tmp_path / "linked"), ("train/*",)) == c
     assert folder_fingerprint(str(tmp_path), ("none/*",)) is None
     with pytest.raises(InputError, match=r"data\.root=.* is not a folder"):
         folder_fingerprint(str(tmp_path / "none"), ("train/*",))

@@ -112,9 +112,13 @@ REFUSALS = [
     (("noise=file",), "noise.path"),
     (("noise=file", "noise.path=/nowhere.json"), "noise.path=/nowhere.json cannot be read"),
     (("data=cifar10", "noise.rate=0.33"), "set base_method.lambda_u=VALUE"),
-    (("data.subset=40",), "trainer.batch_size=64"),
+    (("data.subset=12",), "fewer than one batch: lower trainer.batch_size=16"),
     (("device=cuda:77",), "device=cuda:77 is not there"),
-    (("device=gpu",), "device=gpu is not there"),
+    (("device=gpu",), "device=gpu: choose one of auto, cpu, cuda, cuda:N"),
+    (("base_method.lambda_u=abc",), "base_method.lambda_u=abc: must be a number"),
+    (("base_method.lambda_u=null",), "base_method.lambda_u=None: must be a number"),
+    (("base_method.temperature=0",), "base_method.temperature=0: must be a number above 0"),
+    (("+base_method.typo=1",), "base_method.typo: no such key"),
 ]
 
 

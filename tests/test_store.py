@@ -87,6 +87,25 @@ def test_metrics_begin_again_with_the_checkpoints_rows(tmp_path: Path) -> None:
     assert (run.path / "metrics.csv").read_text().split() == ["epoch,loss", "1,0.1"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_no_space_left_for_an_epochs_row(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path, "a")
+    run.path.mkdir()
+    (run.path / "metrics.csv").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"no space left to write .*metrics\.csv"):
+        run.append_metrics(("epoch",), {"epoch": 1})
+    with pytest.raises(InputError, match=r"no space left to write .*metrics\.csv"):
+        run.rewrite_metrics(("epoch",), [])
+
+
+def test_a_claim_clears_what_a_killed_writer_left(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path, "a")
+    run.path.mkdir()
+    (run.path / ".checkpoint.pt.123.part").write_bytes(b"half")
+    with run.claim():
+        assert [file.name for file in run.path.iterdir()] == [".lock"]
+
+
 def test_tables_quote_what_needs_it(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path, "a")
     run.path.mkdir()
