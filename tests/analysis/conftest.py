@@ -65,9 +65,9 @@ def _config(components: str = "full", rate: float = 0.5, seed: int = 1, **change
     }
     if on:
         result["components"]["start"] = 5
-        result["tau"] = {"name": "paper", "value": 0.2}
+        result["tau"] = {"value": 0.2}
         result["mask_strategy"] = {"name": "adaptive", "aspect": 0.8}
-        result["variant"] = {"name": "paper"}
+        result["variant"] = {"masked_views": "joint", "ratio_at_maximum": "two_minus_w"}
     if "s" in on:
         # Read by the reconstruction alone, so a run without it does not have the key.
         result["variant"]["reconstruction_weight"] = 1.0
@@ -87,6 +87,16 @@ def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -
         "model__widths": [64, 128, 256, 512],
         "model__blocks": [2, 2, 2, 2],
         "trainer__epochs": 300,
+        "trainer__lr": 0.02,
+        "trainer__momentum": 0.9,
+        "trainer__weight_decay": 5e-4,
+        "trainer__milestones": [150],
+        "trainer__decay": 0.1,
+        "trainer__last_window": 10,
+        "base_method__views": 2,
+        "base_method__learn_from": "weak",
+        "base_method__temperature": 0.5,
+        "base_method__alpha": 4.0,
     }
     return _config(components, rate, seed, **{**setting, **changes})
 

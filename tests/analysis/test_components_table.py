@@ -116,6 +116,11 @@ def test_differences_only_in_the_papers_setting(runs_dir: Path, paper_settings: 
         {"noise__convention": "exclusive"},
         {"model__widths": [16, 32, 64, 128]},
         {"trainer__batch_size": 128},
+        {"trainer__lr": 0.1},
+        {"tau__value": 0.3},
+        {"mask_strategy__name": "random"},
+        {"variant__masked_views": "separate"},
+        {"base_method__learn_from": "none"},
     ],
 )
 def test_any_departure_hides_the_difference(

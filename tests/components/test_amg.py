@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -31,6 +34,11 @@ def masks(*overrides: str) -> Masks:
     return Masks(config["tau"], config["mask_strategy"], config["variant"], MEAN, STD)
 
 
+@cache
+def composed() -> dict[str, Any]:
+    return config_of()
+
+
 def looked(network: Network, size: int, batch: int) -> Look:
     return Look([network], torch.zeros(1, batch, 3, size, size), "eval")
 
@@ -50,7 +58,9 @@ def step(seed: int = 0) -> Step:
 def test_boxes_lie_inside_and_have_the_size_asked_for(
     size: int, clean: float, tau: float, aspect: float, seed: int
 ) -> None:
-    made = masks(f"tau.value={tau}", f"mask_strategy.aspect={aspect}")
+    config = composed()
+    strategy = {**config["mask_strategy"], "aspect": aspect}
+    made = Masks({"value": tau}, strategy, config["variant"], MEAN, STD)
     random = step(seed).random.device
     batch = 6
     w = torch.full((batch,), clean)

@@ -95,7 +95,7 @@ def test_loss_is_the_published_one(num_labeled: int, views: int) -> None:
     prior = sum((1 / CLASSES) * torch.log((1 / CLASSES) / mean[c]) for c in range(CLASSES))
     ramp = 25 * (7.5 - 2) / 16
     slow = supervised + ramp * unsupervised + prior
-    assert float(total) == pytest.approx(float(slow), abs=1e-5)
+    assert float(total.detach()) == pytest.approx(float(slow.detach()), abs=1e-5)
 
     parameters = list(network.parameters())
     for fast_gradient, slow_gradient in zip(
@@ -117,7 +117,7 @@ def test_warm_up_is_cross_entropy_with_a_penalty_on_confidence_where_asked() -> 
     entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1).mean()
     for penalty, expected in ((False, plain), (True, plain - entropy)):
         losses = method(confidence_penalty=penalty).losses(Forward(network), batch, step(1))
-        assert float(losses.mean()) == pytest.approx(float(expected), abs=1e-5)
+        assert float(losses.mean().detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
 def test_an_epoch_passes_once_over_the_labeled_beside_unlabeled_batches() -> None:
