@@ -1,4 +1,5 @@
-# make demo: the signature ablation on bundled data. make test: every test. Both install what they need, once.
+# make demo: the signature ablation on bundled data (its networks are too small to share between cores, hence one thread).
+# make test: every test. Both install what they need, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 RUNS := runs/demo
@@ -12,7 +13,7 @@ RUNS := runs/demo
 	touch $@
 
 demo: .venv/.installed
-	$(PY) -m sanm.run -m components=none,amg,amg_nlr,full noise.rate=0.2,0.5,0.8,0.9 runs_dir=$(RUNS)
+	OMP_NUM_THREADS=1 $(PY) -m sanm.run -m components=none,amg,amg_nlr,full noise.rate=0.2,0.5,0.8,0.9 runs_dir=$(RUNS)
 	@echo
 	@$(PY) -m analysis.tables $(RUNS) --table components
 	@echo

@@ -112,7 +112,7 @@ REFUSALS = [
     (("noise=file",), "noise.path"),
     (("noise=file", "noise.path=/nowhere.json"), "noise.path=/nowhere.json cannot be read"),
     (("data=cifar10", "noise.rate=0.33"), "set base_method.lambda_u=VALUE"),
-    (("data.subset=12",), "fewer than one batch: lower trainer.batch_size=16"),
+    (("data.subset=12",), "fewer than one batch: lower trainer.batch_size=32"),
     (("device=cuda:77",), "device=cuda:77 is not there"),
     (("device=gpu",), "device=gpu: choose one of auto, cpu, cuda, cuda:N"),
     (("base_method.lambda_u=abc",), "base_method.lambda_u=abc: must be a number"),
