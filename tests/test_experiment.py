@@ -1,0 +1,74 @@
+"""A run from config to record, in this process."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sanm import experiment
+from sanm.data import Data, prepare
+from sanm.experiment import accuracies, check_enough_images
+from sanm.identity import identity, run_name
+from sanm.store import RunDirectory
+from tests.conftest import SMALL, config_of
+
+
+def run_in(folder: Path, *overrides: str) -> RunDirectory:
+    config = config_of(*SMALL, f"runs_dir={folder}", *overrides)
+    record = identity(config)
+    directory = RunDirectory(folder, run_name(record))
+    with directory.claim():
+        experiment.run(config, record, directory, list(overrides))
+    return directory
+
+
+def column(directory: RunDirectory, name: str) -> list[str]:
+    with open(directory.path / "metrics.csv", newline="") as handle:
+        return [row[name] for row in csv.DictReader(handle)]
+
+
+def test_true_labels_change_scores_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other true labels, and other test labels, the same network comes out."""
+    honest = run_in(tmp_path / "honest", "components=full", "keep_checkpoint=true")
+
+    def lying(*arguments: Any) -> Data:
+        data = prepare(*arguments)
+        assert data.true_labels is not None
+        test = dataclasses.replace(data.test, labels=data.test.labels.flip(0))
+        return dataclasses.replace(data, true_labels=(data.true_labels + 3) % 10, test=test)
+
+    monkeypatch.setattr(experiment, "prepare", lying)
+    lied = run_in(tmp_path / "lied", "components=full", "keep_checkpoint=true")
+    assert column(honest, "test_accuracy") != column(lied, "test_accuracy")
+    assert column(honest, "clean_auroc") != column(lied, "clean_auroc")
+    for name in ("loss", "labeled_fraction", "validation_accuracy"):
+        assert column(honest, name) == column(lied, name)
+    assert (honest.path / "label_quality.csv").read_text() == (lied.path / "label_quality.csv").read_text()
+    weights = [torch.load(d.checkpoint, weights_only=True)["trainer"]["modules"] for d in (honest, lied)]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_the_three_figures_and_their_rules() -> None:
+    rows = [
+        {"epoch": epoch + 1, "test_accuracy": test, "validation_accuracy": noisy}
+        for epoch, (test, noisy) in enumerate([(10.0, 5.0), (50.0, 20.0), (40.0, 30.0), (44.0, 30.0)])
+    ]
+    found = accuracies(rows, last_window=2)
+    assert (found["best_accuracy"], found["best_epoch"]) == (50.0, 2)
+    assert found["last_accuracy"] == 42.0
+    assert (found["selected_accuracy"], found["selected_epoch"]) == (40.0, 3), "the first of equals"
+    without = [{**row, "validation_accuracy": None} for row in rows]
+    assert accuracies(without, 1)["selected_accuracy"] is None
+
+
+def test_a_batch_must_be_filled() -> None:
+    config = config_of("data.subset=40")
+    data = prepare(config["data"], config["noise"], Path())
+    check_enough_images(data, config)
+    with pytest.raises(experiment.InputError, match="36 training images, fewer than one batch"):
+        check_enough_images(data, config_of("data.subset=40", "trainer.batch_size=37"))
