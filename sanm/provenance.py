@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
+from sanm import __version__
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def versions() -> dict[str, str]:
     """Versions of the interpreter, the libraries that compute, and this package."""
-    found = {"python": platform.python_version()}
-    for package in ("torch", "numpy", "scikit-learn", "sanm"):
+    found = {"sanm": __version__, "python": platform.python_version()}
+    for package in ("torch", "numpy", "scikit-learn"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

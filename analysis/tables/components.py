@@ -36,7 +36,7 @@ PROTOCOL = (
     "variant.ratio_at_maximum",
     "variant.reconstruction_weight",
 )
-REFERENCE = "the paper's Table 5 ({}, PreAct ResNet-18, 300 epochs): not this setting"
+REFERENCE = "the paper's Table 5 (DivideMix, {}, PreAct ResNet-18, 300 epochs): not this setting"
 
 
 def table(runs: pd.DataFrame, statistics: Sequence[str] = ("best", "last")) -> Table:
