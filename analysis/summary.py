@@ -39,10 +39,12 @@ def summarise(
 def selection_rules(runs: pd.DataFrame, statistics: Sequence[str]) -> str:
     """One sentence: which epoch of a run each statistic looks at."""
     windows = sorted({int(window) for window in runs["last_window"].dropna()})
-    final = f"the final {' or '.join(map(str, windows))} epochs" if windows else "the final epochs"
+    final = f"mean test accuracy of the final {' or '.join(map(str, windows))} epochs"
+    if windows == [1]:
+        final = "test accuracy of the final epoch"
     rules = {
         "best": "best = highest test accuracy of any epoch (chosen on the test set)",
-        "last": f"last = mean test accuracy of {final}",
+        "last": f"last = {final}",
         "selected": "selected = test accuracy at the epoch that a noisy validation split chose",
     }
     return f"Selection: {'; '.join(rules[statistic] for statistic in statistics)}. Accuracies in percent."
