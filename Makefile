@@ -23,7 +23,7 @@ demo: .venv/.installed
 	@echo "      $(PY) -m sanm.run --help                                                               everything else"
 
 test: .venv/.installed
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 lint: .venv/.installed
 	$(PY) -m ruff check .

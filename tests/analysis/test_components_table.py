@@ -142,7 +142,9 @@ def test_other_experiments_get_a_reference_block(
     write_run(paper_settings("full", 0.2, **change), best=96.0)
     block, reference = table(analysis.load(runs_dir)).blocks
     assert block.cells["paper"].isna().all()
-    assert reference.title == "the paper's Table 5 (DivideMix, CIFAR-10, PreAct ResNet-18, 300 epochs): not this setting"
+    assert (
+        reference.title == "the paper's Table 5 (DivideMix, CIFAR-10, PreAct ResNet-18, 300 epochs): not this setting"
+    )
     assert ["best", "none", "96.1", "94.6", "93.2", "76.0"] in list(pipe_rows(markdown(table(analysis.load(runs_dir)))))
 
 
