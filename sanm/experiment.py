@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,7 +121,9 @@ def _epoch(trainer: Trainer, scorer: Scorer, progress: Progress) -> tuple[dict[s
 
 def _save(directory: RunDirectory, trainer: Trainer, rows: Rows, images: int) -> None:
     saved = {"trainer": trainer.state(), "rows": rows, "images": images}
-    write_atomically(directory.checkpoint, lambda handle: torch.save(saved, handle))
+    packed = io.BytesIO()  # torch's own writer does not say that a disk is full
+    torch.save(saved, packed)
+    write_atomically(directory.checkpoint, lambda handle: handle.write(packed.getbuffer()))
 
 
 def _finish(
