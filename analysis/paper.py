@@ -15,6 +15,8 @@ SETTING: dict[str, object] = {
     "data.subset": None,
     "data.test_subset": None,
     "data.validation": None,
+    "data.augment.crop_padding": 4,
+    "data.augment.flip": True,
     "noise.convention": "inclusive",
     "model.widths": (64, 128, 256, 512),
     "model.blocks": (2, 2, 2, 2),

@@ -84,6 +84,7 @@ def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -
     setting = {
         "data__name": "cifar10",
         "data__validation": 0.0,
+        "data__augment": {"crop_padding": 4, "flip": True},
         "model__widths": [64, 128, 256, 512],
         "model__blocks": [2, 2, 2, 2],
         "trainer__epochs": 300,

@@ -113,6 +113,7 @@ def test_differences_only_in_the_papers_setting(runs_dir: Path, paper_settings: 
     [
         {"data__subset": 6000},
         {"data__validation": 0.1},
+        {"data__augment": {"crop_padding": 0, "flip": True}},
         {"noise__convention": "exclusive"},
         {"model__widths": [16, 32, 64, 128]},
         {"trainer__batch_size": 128},
