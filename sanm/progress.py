@@ -10,6 +10,10 @@ from typing import Any
 from tqdm import tqdm
 
 
+SILENCE = 300
+"""Seconds after which a long epoch says how far it is, where there is no bar."""
+
+
 def clock(seconds: float) -> str:
     """Seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
@@ -22,7 +26,7 @@ class Progress:
 
     def __init__(self, name: str, epochs: int, epochs_done: int) -> None:
         self._epochs, self._first, self._began = epochs, epochs_done, time.perf_counter()
-        print(f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"run      {name}", flush=True)
+        self._say(f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"run      {name}")
         self._bar: tqdm[Any] | None = None
         if sys.stdout.isatty() and sys.stderr.isatty():
             self._bar = tqdm(total=epochs, initial=epochs_done, unit="epoch", leave=False, dynamic_ncols=True)
@@ -31,6 +35,8 @@ class Progress:
         """A step within the current turn of the current epoch."""
         if self._bar is not None:
             self._bar.set_description(f"step {step}/{steps}", refresh=True)
+        elif time.perf_counter() - self._spoke > SILENCE:
+            self._say(f"  step {step}/{steps}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is done and on the disk; ``row`` is its record."""
@@ -46,7 +52,11 @@ class Progress:
         done = row["epoch"]
         left = (time.perf_counter() - self._began) / (done - self._first) * (self._epochs - done)
         values = "  ".join(f"{key} {value}" for key, value in shown.items())
-        print(f"  epoch {done}/{self._epochs}  {values}  {row['seconds']:.1f} s  left {clock(left)}", flush=True)
+        self._say(f"  epoch {done}/{self._epochs}  {values}  {row['seconds']:.1f} s  left {clock(left)}")
+
+    def _say(self, line: str) -> None:
+        self._spoke = time.perf_counter()
+        print(line, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:
