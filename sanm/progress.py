@@ -9,7 +9,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-
 SILENCE = 300
 """Seconds after which a long epoch says how far it is, where there is no bar."""
 
