@@ -145,7 +145,7 @@ class Trainer(nn.Module):
     def _train_step(self, turn: tuple[int, ...], draw: Draw, epoch: int, progress: float) -> Tensor:
         networks, steps = list(self._networks()), [Step(k, epoch, progress, self.random) for k in turn]
         with self._autocast():
-            batch, look = self._draw_batch(draw)
+            batch, look = self._draw_batch(draw, self.method.num_views(epoch))
             losses, extras = [], []
             for step in steps:
                 own = self._believed(batch, look, step)
@@ -157,10 +157,9 @@ class Trainer(nn.Module):
             self._descend(networks, total, step)
         return torch.stack([total.detach() for total in totals]).mean()
 
-    def _draw_batch(self, draw: Draw) -> tuple[Batch, Look]:
+    def _draw_batch(self, draw: Draw, count: int) -> tuple[Batch, Look]:
         method, generator = self.config["base_method"], self.random.device
         index = draw.positions.to(self.device, non_blocking=True)
-        count = int(method["views"])
         learned = self.bank.views(method["learn_from"], count, index, generator)
         same = method["guess_on"] == method["learn_from"]
         guessed = learned if same else self.bank.views(method["guess_on"], count, index, generator)

@@ -35,6 +35,10 @@ class Method(nn.Module):
     def warming_up(self, epoch: int) -> bool:
         return epoch < self.settings["warm_up"]
 
+    def num_views(self, epoch: int) -> int:
+        """How many augmented views of each sample this epoch's steps learn from."""
+        return int(self.settings["views"])
+
     def needs_clean_probability(self, epoch: int) -> bool:
         """Whether this epoch's training reads the clean probability."""
         return False

@@ -22,6 +22,9 @@ from sanm.types import Batch, Draw, Forward, Look, Random, Step
 class DivideMix(Method):
     turns = ((0,), (1,))
 
+    def num_views(self, epoch: int) -> int:
+        return 1 if self.warming_up(epoch) else super().num_views(epoch)
+
     def needs_clean_probability(self, epoch: int) -> bool:
         return not self.warming_up(epoch)
 

@@ -104,6 +104,10 @@ def test_loss_is_the_published_one(num_labeled: int, views: int) -> None:
         assert torch.allclose(fast_gradient, slow_gradient, atol=1e-5)
 
 
+def test_one_view_in_the_warm_up() -> None:
+    assert [method().num_views(epoch) for epoch in (0, 1, 2)] == [1, 1, 2]
+
+
 def test_ramp_stays_between_nothing_and_lambda_u() -> None:
     made = method()
     assert [made._ramp(step(0, progress=at)) for at in (2.0, 10.0, 18.0, 100.0)] == [0.0, 12.5, 25.0, 25.0]
