@@ -69,11 +69,18 @@ class TrainerSettings:
     decay: float
     last_window: int
     precision: str
+    optimizer: str
+    schedule: str
+    restart_every: int | None
+    lr_min: float | None
+    late_momentum: float | None
+    tables: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Quality:
     window: int
+    iterations: int
     every: int
     tables: dict[str, Any] = field(default_factory=dict)
 
@@ -117,6 +124,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant.fill": ("pixel_uniform", "box_color"),
     "variant.label_ratio": ("realised", "nominal"),
     "variant.reconstruction_space": ("image", "normalised"),
+    "base_method.forget_rate": ("known", "estimated"),
+    "trainer.optimizer": ("sgd", "adam"),
+    "trainer.schedule": ("steps", "linear", "cosine"),
     "trainer.precision": ("fp32", "tf32", "bf16"),
 }
 
@@ -154,6 +164,15 @@ RANGES: dict[str, Range] = {
     "base_method.alpha": Range(0, above=True),
     "base_method.ramp_up": Range(0, above=True),
     "base_method.views": Range(1),
+    "base_method.noise_rate": Range(0, 1),
+    "base_method.exponent": Range(0, above=True),
+    "base_method.l1_decay": Range(0),
+    "base_method.beta": Range(0, 1),
+    "base_method.lambda_elr": Range(0),
+    "base_method.lambda_ramp": Range(0),
+    "base_method.average": Range(0, 1),
+    "base_method.average_ramp": Range(0),
+    "base_method.clip_norm": Range(0, above=True),
     "data.subset": Range(1),
     "data.test_subset": Range(1),
     "data.validation": Range(0, 0.5),
@@ -166,7 +185,11 @@ RANGES: dict[str, Range] = {
     "trainer.weight_decay": Range(0),
     "trainer.decay": Range(0, 1, above=True),
     "trainer.last_window": Range(1),
+    "trainer.restart_every": Range(1),
+    "trainer.lr_min": Range(0),
+    "trainer.late_momentum": Range(0, 1),
     "quality.window": Range(1),
+    "quality.iterations": Range(1),
     "quality.every": Range(0),
 }
 
@@ -263,8 +286,20 @@ def _check_combinations(config: Plain) -> None:
     components = config["components"]
     if not components["amg"] and (components["nlr"] or components["smr"]):
         raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")
-    if config["trainer"]["last_window"] > config["trainer"]["epochs"]:
+    _check_schedule(config["trainer"])
+
+
+def _check_schedule(trainer: Plain) -> None:
+    if trainer["last_window"] > trainer["epochs"]:
         raise InputError("trainer.last_window is more than trainer.epochs; lower it")
+    milestones = trainer["milestones"]
+    if trainer["schedule"] == "linear" and not (milestones and 0 <= milestones[0] < trainer["epochs"]):
+        raise InputError(
+            f"trainer.milestones={milestones}: trainer.schedule=linear falls from the first of them, which has to lie "
+            f"before trainer.epochs={trainer['epochs']}"
+        )
+    if trainer["schedule"] == "cosine" and (trainer["restart_every"] is None or trainer["lr_min"] is None):
+        raise InputError("trainer.schedule=cosine needs trainer.restart_every (epochs) and trainer.lr_min")
 
 
 # ---- types of the open groups, from their own YAML

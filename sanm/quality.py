@@ -21,9 +21,10 @@ def min_max(losses: Tensor) -> Tensor:
     return (losses - low) / (high - low).clamp(min=SMALLEST_RANGE)
 
 
-def clean_probability(normalised: Tensor, seed: int) -> Tensor:
+def clean_probability(normalised: Tensor, seed: int, iterations: int) -> Tensor:
     """Posterior ``[N]`` in [0, 1] of the low-loss component, for normalised losses ``[N]``.
 
+    ``iterations`` is what the fit may take at most; the published budgets end before it has converged.
     Losses that do not differ carry no evidence against any label: the answer is then 1 for all.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -32,9 +33,9 @@ def clean_probability(normalised: Tensor, seed: int) -> Tensor:
     values = normalised.double().cpu().numpy().reshape(-1, 1)
     if np.ptp(values) < SMALLEST_RANGE:
         return torch.ones_like(normalised)
-    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
+    mixture = GaussianMixture(2, max_iter=iterations, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # ten iterations are the published budget
+        warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(values)
     posterior = mixture.predict_proba(values)[:, mixture.means_.argmin()]
     return torch.from_numpy(posterior).to(normalised)
@@ -46,9 +47,9 @@ class CleanProbability(nn.Module):
     With ``window`` > 1 the mixture sees the mean of the last ``window`` normalised loss vectors (DivideMix at 90 %).
     """
 
-    def __init__(self, num_networks: int, num_samples: int, window: int, seed: int) -> None:
+    def __init__(self, num_networks: int, num_samples: int, window: int, seed: int, iterations: int) -> None:
         super().__init__()
-        self.seed = seed
+        self.seed, self.iterations = seed, iterations
         self.probability: Tensor
         self.history: Tensor
         self.filled: Tensor
@@ -64,8 +65,12 @@ class CleanProbability(nn.Module):
             self.history[network, 0] = normalised
             self.filled[network] = (self.filled[network] + 1).clamp(max=self.history.shape[1])
             normalised = self.history[network, : int(self.filled[network])].mean(0)
-        self.probability[network] = clean_probability(normalised, self.seed)
+        self.probability[network] = clean_probability(normalised, self.seed, self.iterations)
 
     def for_network(self, network: int) -> Tensor:
         """What a network learns with, ``[N]``: its peer's estimate when it has one, else its own."""
-        return self.probability[(network + 1) % len(self.probability)]
+        return self.probability[self.peer(network)]
+
+    def peer(self, network: int) -> int:
+        """Whose estimate a network learns with."""
+        return (network + 1) % len(self.probability)

@@ -7,7 +7,7 @@ The order of a step is the same for all: index -> views -> Look -> believe -> SA
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank, normalise
 from sanm.methods import Method, method_class
 from sanm.quality import CleanProbability
+from sanm.schedule import optimizer_for, set_epoch
 from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
 
 EVALUATION_BATCH = 500
@@ -77,7 +78,10 @@ class Trainer(nn.Module):
         channels = train.images.shape[1]
         self.networks = nn.ModuleList(models.build(config["model"], channels, train.num_classes) for _ in range(count))
         window = int(config["quality"]["window"])
-        self.quality = CleanProbability(count, len(self.given), window, int(config["seed"]))
+        self.quality = CleanProbability(
+            count, len(self.given), window, int(config["seed"]), int(config["quality"]["iterations"])
+        )
+        made.adopt(list(self._networks()))
         example = self.bank.plain(torch.zeros(2, dtype=torch.int64, device=self.device)).cpu()
         self.sanm = SANM(config, list(self._networks()), example, self.bank.mean, self.bank.std)
 
@@ -90,10 +94,7 @@ class Trainer(nn.Module):
         parameters = list(self.networks[k].parameters())
         if self.sanm.decoders:
             parameters += self.sanm.decoders[k].parameters()
-        settings = self.settings
-        return torch.optim.SGD(
-            parameters, lr=settings["lr"], momentum=settings["momentum"], weight_decay=settings["weight_decay"]
-        )
+        return optimizer_for(parameters, self.settings)
 
     # ---- one epoch
 
@@ -103,9 +104,15 @@ class Trainer(nn.Module):
         Raises DivergedError when a loss is not finite.
         """
         epoch, began = self.epochs_done, time.perf_counter()
-        learning_rate = self._set_learning_rate(epoch)
-        measured = self._measure_if_due(epoch)
-        turns = [self._train_turn(turn, epoch, progress) for turn in self.method.turns]
+        learning_rate = max(set_epoch(optimizer, epoch, self.settings) for optimizer in self.optimizers)
+        measured = self._measuring_is_due(epoch)
+        if measured and not self.method.measures_each_turn:
+            self.measure()
+        turns = []
+        for turn in self.method.turns:
+            if measured and self.method.measures_each_turn:
+                self.measure(self.quality.peer(k) for k in turn)
+            turns.append(self._train_turn(turn, epoch, progress))
         keeps = [self.method.keeps_label(self.quality.for_network(k), epoch) for k in range(len(self.networks))]
         self.epochs_done += 1
         return EpochSummary(
@@ -117,15 +124,6 @@ class Trainer(nn.Module):
             seconds=time.perf_counter() - began,
             measured=measured,
         )
-
-    def _set_learning_rate(self, epoch: int) -> float:
-        settings = self.settings
-        passed = sum(epoch >= milestone for milestone in settings["milestones"])
-        rate = float(settings["lr"]) * float(settings["decay"]) ** passed
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        return rate
 
     def _train_turn(
         self, turn: tuple[int, ...], epoch: int, progress: Callable[[int, int], None]
@@ -192,22 +190,20 @@ class Trainer(nn.Module):
 
     # ---- looking at the data without learning
 
-    def _measure_if_due(self, epoch: int) -> bool:
+    def _measuring_is_due(self, epoch: int) -> bool:
         every = int(self.config["quality"]["every"])
         due = bool(every) and epoch > 0 and epoch % every == 0
-        if not (due or self.method.needs_clean_probability(epoch) or self.sanm.active(epoch)):
-            return False
-        self.measure()
-        return True
+        return due or self.method.needs_clean_probability(epoch) or self.sanm.active(epoch)
 
-    def measure(self) -> None:
-        """Estimate the clean probability anew, from every network's losses on the given labels.
+    def measure(self, networks: Iterable[int] | None = None) -> None:
+        """Estimate the clean probability anew, from the losses of some or all networks on the given labels.
 
-        Eval mode, no augmentation. Only scans after the warm-up enter the history that is averaged over.
+        Eval mode, no augmentation. What enters the history that is averaged over is the method's choice.
         """
-        remember = not self.method.warming_up(self.epochs_done)
-        for k, network in enumerate(self._networks()):
-            network.eval()
+        remember = self.method.remembers_losses(self.epochs_done)
+        for k in range(len(self.networks)) if networks is None else networks:
+            network = self.networks[k].eval()
+            assert isinstance(network, Network)
             losses = torch.cat([self._losses_of(network, part) for part in self._positions()])
             if not losses.isfinite().all():
                 raise DivergedError(f"a training sample's loss is not finite before epoch {self.epochs_done + 1}")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from sanm.errors import InputError
 from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
 
 
@@ -27,10 +28,16 @@ class Method(nn.Module):
     turns: ClassVar[tuple[tuple[int, ...], ...]] = ((0,),)
     """Which networks learn together, in which order, each epoch."""
 
+    measures_each_turn: ClassVar[bool] = False
+    """Whether the clean probability is estimated anew before each turn, instead of once before the first."""
+
     def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
         super().__init__()
         self.settings = settings
         self.num_samples, self.num_classes, self.batch_size = num_samples, num_classes, batch_size
+
+    def adopt(self, networks: Sequence[Network]) -> None:
+        """Keep what the method needs of the freshly made networks, as copies to average into."""
 
     def warming_up(self, epoch: int) -> bool:
         return epoch < self.settings["warm_up"]
@@ -42,6 +49,10 @@ class Method(nn.Module):
     def needs_clean_probability(self, epoch: int) -> bool:
         """Whether this epoch's training reads the clean probability."""
         return False
+
+    def remembers_losses(self, epoch: int) -> bool:
+        """Whether the losses measured before this epoch enter the history that is averaged over."""
+        return not self.warming_up(epoch)
 
     def keeps_label(self, clean: Tensor, epoch: int) -> Tensor:
         """Which samples ``[N]`` bool keep their given label, from the clean probability ``[N]``."""
@@ -77,6 +88,13 @@ class Method(nn.Module):
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Cross-entropy over the last dimension against target distributions."""
     return -(targets * logits.log_softmax(-1)).sum(-1)
+
+
+def noise_rate(settings: Mapping[str, Any]) -> float:
+    """The share of wrong labels that the method is told. Raises InputError when it is not."""
+    if settings.get("noise_rate") is None:
+        raise InputError("base_method.noise_rate: this noise has no rate of its own; give the share of wrong labels")
+    return float(settings["noise_rate"])
 
 
 def shuffled(samples: int | Tensor, batch_size: int, random: Random) -> list[Tensor]:

@@ -32,10 +32,14 @@ class DivideMix(Method):
         """Above the threshold; and at least a batch of the most trusted, so that there is something to learn from."""
         if self.warming_up(epoch):
             return super().keeps_label(clean, epoch)
-        keeps, fewest = clean > self.settings["threshold"], self._fewest_labeled()
+        keeps, fewest = clean > self.threshold(clean), self._fewest_labeled()
         if int(keeps.sum()) < fewest:
             keeps = torch.zeros_like(keeps).index_fill(0, clean.argsort(descending=True, stable=True)[:fewest], True)
         return keeps
+
+    def threshold(self, clean: Tensor) -> Tensor | float:
+        """Clean probability above which a label is kept, given that of all samples ``[N]``."""
+        return float(self.settings["threshold"])
 
     def _fewest_labeled(self) -> int:
         return min(self.batch_size, self.num_samples)

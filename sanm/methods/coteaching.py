@@ -1,0 +1,61 @@
+"""Co-teaching (Han et al.: Robust Training of Deep Neural Networks with Extremely Noisy Labels, NeurIPS 2018).
+
+Two networks see the same batch; each learns from the samples that its peer finds easy, fewer and fewer of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from sanm.methods import Method, noise_rate, shuffled
+from sanm.types import Draw, Network, Step
+
+
+class CoTeaching(Method):
+    turns = ((0, 1),)
+
+    def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
+        """Raises InputError when the noise rate is to be known and is not."""
+        super().__init__(settings, num_samples, num_classes, batch_size)
+        self.known_rate = noise_rate(settings) if settings["forget_rate"] == "known" else None
+        self.estimated_rate = 0.0  # of this epoch: taken anew before its first step
+
+    def needs_clean_probability(self, epoch: int) -> bool:
+        return epoch > 0 and self.known_rate is None
+
+    def batches(self, clean: Tensor, step: Step) -> Sequence[Draw]:
+        """Full batches alone, as published: a fixed number of samples is kept of each."""
+        self.estimated_rate = float((clean < 0.5).float().mean())
+        batches = shuffled(self.num_samples, self.batch_size, step.random)
+        full = [index for index in batches if len(index) >= self.batch_size]
+        return [Draw(index, len(index)) for index in full or batches]
+
+    def share(self, losses: Sequence[Tensor], step: Step) -> list[Tensor]:
+        """Each network's mean loss over the samples whose loss is smallest for its peer, views added by SANM aside."""
+        batch = losses[0].shape[1]
+        kept = max(1, int((1 - self.forget(step.epoch)) * batch))
+        views = self.num_views(step.epoch)
+        easiest = [each.detach()[:views].mean(0).argsort(stable=True)[:kept] for each in losses]
+        return [own[:, chosen].mean() for own, chosen in zip(losses, reversed(easiest), strict=True)]
+
+    def forget(self, epoch: int) -> float:
+        """Share of each batch that is left out; grows to the noise rate within ``ramp_up`` epochs.
+
+        The published code counts from one: its epoch 0 only evaluates.
+        """
+        rate = self.estimated_rate if self.known_rate is None else self.known_rate
+        ramp_up = self.settings["ramp_up"]
+        if epoch + 1 >= ramp_up:
+            return rate
+        grown: float = rate ** self.settings["exponent"] * (epoch + 1) / (ramp_up - 1)
+        return grown
+
+    def predict(self, networks: Sequence[Network], x: Tensor) -> Tensor:
+        """The first network alone, as published, or the sum of both."""
+        return super().predict(networks if self.settings["ensemble"] else networks[:1], x)
+
+
+METHOD = CoTeaching
