@@ -115,6 +115,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.learn_from": ("weak", "none"),
     "base_method.guess_on": ("weak", "none"),
     "noise.convention": ("inclusive", "exclusive"),
+    "noise.definition": ("superclass_next", "superclass_uniform", "superclass_pair", "block5", "pair_100"),
+    "noise.scale": ("raw", "unit", "normalised"),
     "mask_strategy.name": ("adaptive", "fixed", "random"),
     "variant.masked_views": ("joint", "separate"),
     "variant.activation": ("class", "energy"),

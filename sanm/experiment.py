@@ -147,6 +147,7 @@ def _finish(
         **accuracies(rows, config["trainer"]["last_window"]),
         "nominal_noise_rate": config["noise"].get("rate"),
         "realised_noise_rate": data.realised_noise_rate,
+        "per_class_noise": data.per_class_noise,
         "clean_auroc": scorer.clean_auroc(trainer.quality.probability),
         "labeled_fraction": rows[-1]["labeled_fraction"],
         **_cost(rows, images, trainer.device),

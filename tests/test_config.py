@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sanm.config import RANGES
+from sanm.config import CHOICES, RANGES
+from sanm.data.noise._cifar100 import DEFINITIONS
+from sanm.data.noise.instance import SCALES
 from sanm.errors import InputError
 from sanm.identity import digest, folder_fingerprint, run_name
 from tests.conftest import ROOT, config_of, record_of
@@ -28,6 +30,13 @@ def test_every_shipped_option_composes(group: str) -> None:
     [
         (("noise.rate=1.5",), r"noise\.rate=1\.5: must be a number in \[0, 1\]"),
         (("noise.rate=abc",), r"noise\.rate=abc: must be a number"),
+        (("noise=asymmetric", "noise.definition=block"), r"noise\.definition=block: choose one of superclass_next, "),
+        (("noise=instance", "noise.scale=255"), r"noise\.scale=255: must be a word"),
+        (("noise=instance", "noise.scale=null"), r"noise\.scale=None: must be a word"),
+        (
+            ("data=cifar100", "noise=pair_flip"),
+            r"base_method\.lambda_u is not tabulated for data=cifar100 noise=pair_flip",
+        ),
         (("tau.value=-1",), r"tau\.value=-1.*: must be a number in \[0, 1\]"),
         (("mask_strategy.aspect=0",), r"mask_strategy\.aspect=0.*: must be a number in \(0, 1\]"),
         (("components=none", "components.nlr=true"), "NLR and SMR need AMG"),
@@ -66,6 +75,17 @@ def test_refused_with_one_line(overrides: tuple[str, ...], message: str) -> None
 
 def test_a_missing_setting_can_be_given() -> None:
     assert config_of("data=cifar10", "noise.rate=0.33", "base_method.lambda_u=10")["base_method"]["lambda_u"] == 10
+
+
+@pytest.mark.parametrize("noise", ["asymmetric", "pair_flip", "instance"])
+def test_dividemix_takes_noise_with_a_direction_alike(noise: str) -> None:
+    method = config_of("data=cifar10", f"noise={noise}")["base_method"]
+    assert (method["lambda_u"], method["confidence_penalty"], method["threshold"]) == (0, True, 0.5)
+
+
+def test_choices_of_the_noise_are_those_of_its_code() -> None:
+    assert CHOICES["noise.definition"] == tuple(DEFINITIONS)
+    assert CHOICES["noise.scale"] == SCALES
 
 
 def test_paper_preset_is_the_papers_protocol() -> None:
@@ -134,6 +154,12 @@ def test_a_new_setting_that_is_off_keeps_old_identities() -> None:
 
     grown = identity({**config_of(), "something_new": None})
     assert digest(grown) == digest(record)
+
+
+def test_a_definition_that_is_not_given_is_not_in_the_identity() -> None:
+    assert record_of("noise=asymmetric")["noise"] == {"name": "asymmetric", "rate": 0.4, "seed": 1}
+    assert name("noise=asymmetric", "noise.definition=block5") != name("noise=asymmetric")
+    assert name("noise=instance", "noise.scale=unit") != name("noise=instance")
 
 
 def test_other_files_are_another_run(tmp_path: Path) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from analysis.load import load
+from analysis.tables.components import table
 from sanm import experiment
 from sanm.data import Data, prepare
 from sanm.experiment import accuracies, check_enough_images
@@ -51,6 +54,24 @@ def test_true_labels_change_scores_and_nothing_else(tmp_path: Path, monkeypatch:
     assert (honest.path / "label_quality.csv").read_text() == (lied.path / "label_quality.csv").read_text()
     weights = [torch.load(d.checkpoint, weights_only=True)["trainer"]["modules"] for d in (honest, lied)]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_instance_noise_from_config_to_record(tmp_path: Path) -> None:
+    overrides = ("noise=instance", "noise.scale=normalised", "noise.rate=0.3", "base_method=ce", "components=none")
+    directory = run_in(tmp_path, *overrides)
+    config = config_of(*SMALL, *overrides)
+    data = prepare(config["data"], config["noise"], tmp_path)
+    result = json.loads((directory.path / "result.json").read_text())
+    assert (result["nominal_noise_rate"], result["realised_noise_rate"]) == (0.3, data.realised_noise_rate)
+    assert result["per_class_noise"] == data.per_class_noise
+    assert len(result["per_class_noise"]) == 10
+    assert 0.1 < result["realised_noise_rate"] < 0.5
+    assert identity(config)["noise"] == {"name": "instance", "rate": 0.3, "seed": 1, "scale": "normalised"}
+    runs = load(tmp_path)
+    assert runs.iloc[0]["noise.scale"] == "normalised"
+    assert runs.iloc[0]["result.per_class_noise"] == tuple(result["per_class_noise"])
+    (block, *_) = table(runs).blocks
+    assert "noise.scale normalised" in block.notes[0]
 
 
 def test_the_three_figures_and_their_rules() -> None:

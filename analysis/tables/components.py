@@ -24,6 +24,8 @@ HEAD = {
     "noise.convention": "{}",
 }
 PROTOCOL = (
+    "noise.definition",
+    "noise.scale",
     "data.subset",
     "model.name",
     "model.widths",

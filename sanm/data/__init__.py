@@ -135,6 +135,9 @@ def _label_task(source: Source, selected: Labels, dataset: str) -> LabelTask:
         num_classes=len(source.class_names),
         class_names=source.class_names,
         dataset=dataset,
+        images=lambda: _rows(source.train_images, selected),
+        mean=source.mean,
+        std=source.std,
     )
 
 

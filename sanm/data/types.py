@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,9 @@ class LabelTask:
     num_classes: int
     class_names: tuple[str, ...]
     dataset: str  # the config's data.name
+    images: Callable[[], Tensor]  # gives those of the selected samples, [n, C, H, W] uint8; copied only when asked for
+    mean: tuple[float, ...]  # per channel, of the data set's pixels in [0, 1]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)

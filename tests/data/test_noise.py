@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,9 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sanm.data import LabelTask
 from sanm.data.noise import corrupt, write_dividemix_json
+from sanm.data.noise._cifar100 import DEFINITIONS
 from sanm.data.noise.asymmetric import CLASS_MAPS
 from sanm.errors import InputError
 
@@ -32,20 +35,34 @@ NEXT_IN_SUPERCLASS = """
     71 9 70 64 66 74 75 73 76 81   82 23 95 91 80 34 12 79 93 99   36 85 92 0 94 89 87 22 97 41
     8 1 54 27 5 4 47 3 2 26
 """
+# The super-class of each fine class, in the official coarse labels.
+SUPERCLASS_OF = """
+    4 1 14 8 0 6 7 7 18 3   3 14 9 18 7 11 3 9 7 11   6 11 5 10 7 6 13 15 3 15   0 11 1 10 12 14 16 9 11 5
+    5 19 8 8 15 13 14 17 18 10   16 4 17 4 2 0 17 4 18 17   10 3 2 12 12 16 12 1 9 19   2 10 0 1 16 12 9 13 15 13
+    16 19 2 4 6 19 5 5 8 19   18 1 2 15 6 0 17 8 14 13
+"""
 
 
 def task_of(labels: Any, num_classes: int, dataset: str = "any", names: tuple[str, ...] | None = None) -> LabelTask:
     array = np.asarray(labels, dtype=np.int64)
     class_names = names or tuple(str(label) for label in range(num_classes))
-    return LabelTask(array, np.arange(len(array)), len(array), num_classes, class_names, dataset)
+    return LabelTask(array, np.arange(len(array)), len(array), num_classes, class_names, dataset, no_images, (), ())
+
+
+def no_images() -> Tensor:
+    raise AssertionError("this noise does not look at images")
 
 
 def symmetric(rate: Any, seed: Any = 123, convention: str = "inclusive") -> dict[str, Any]:
     return {"name": "symmetric", "rate": rate, "seed": seed, "convention": convention}
 
 
-def asymmetric(rate: Any = 0.4, seed: Any = 123, mapping: Any = None) -> dict[str, Any]:
-    return {"name": "asymmetric", "rate": rate, "seed": seed, "map": mapping}
+def asymmetric(rate: Any = 0.4, seed: Any = 123, mapping: Any = None, definition: Any = None) -> dict[str, Any]:
+    return {"name": "asymmetric", "rate": rate, "seed": seed, "map": mapping, "definition": definition}
+
+
+def pair_flip(rate: Any = 0.45, seed: Any = 0) -> dict[str, Any]:
+    return {"name": "pair_flip", "rate": rate, "seed": seed}
 
 
 def from_file(path: Path | None) -> dict[str, Any]:
@@ -73,6 +90,7 @@ def cifar10_labels() -> NDArray[np.int64]:
         (asymmetric(0.4), 10010, [6, 1, 9, 4, 1, 1, 0, 7, 8, 5], "46acecddb6f6e740"),
         (symmetric(0.2, 0, "exclusive"), 10038, [6, 9, 4, 4, 8, 1, 2, 7, 4, 3], "241b61c9fa2b2f1d"),
         (symmetric(0.5, 0, "exclusive"), 24838, [6, 1, 9, 2, 1, 1, 6, 6, 8, 3], "a1a637f11cf56a60"),
+        (pair_flip(), 22400, [6, 0, 0, 4, 1, 2, 3, 7, 9, 3], "2ad90dda5e73ea38"),
     ],
 )
 def test_published_streams_on_cifar10(
@@ -94,12 +112,14 @@ def test_streams_without_any_data() -> None:
             "inclusive": symmetric(0.5),
             "exclusive": symmetric(0.5, 0, "exclusive"),
             "asymmetric": asymmetric(),
+            "pair_flip": pair_flip(),
         }.items()
     }
     assert digests == {
         "inclusive": "339864cc98cc00ab",
         "exclusive": "c4ac824012c6a8a2",
         "asymmetric": "11063a302929758d",
+        "pair_flip": "d5c89432bd879d3a",
     }
 
 
@@ -180,6 +200,138 @@ def test_asymmetric_cifar100_stays_in_the_super_class() -> None:
     assert noisy.tolist() == table
 
 
+superclass_of = np.array(SUPERCLASS_OF.split(), dtype=np.int64)
+definitions = st.sampled_from(sorted(DEFINITIONS))
+
+
+def cifar100(samples_per_class: int = 1) -> LabelTask:
+    return task_of(np.arange(100 * samples_per_class) % 100, 100, "cifar100")
+
+
+@patient
+@given(definitions, rates, seeds)
+def test_every_definition_is_a_pure_function(definition: str, rate: float, seed: int) -> None:
+    task = cifar100(2)
+    before = random.getstate(), pickle.dumps(np.random.get_state()), task.labels.tolist()
+    noisy = corrupt(task, asymmetric(rate, seed, definition=definition))
+    assert noisy.tolist() == corrupt(task, asymmetric(rate, seed, definition=definition)).tolist()
+    assert (noisy.dtype, noisy.shape) == (np.int64, task.labels.shape)
+    assert 0 <= noisy.min() <= noisy.max() < 100
+    assert not np.shares_memory(noisy, task.labels)
+    assert before == (random.getstate(), pickle.dumps(np.random.get_state()), task.labels.tolist())
+
+
+@pytest.mark.parametrize("definition", sorted(DEFINITIONS))
+def test_ends_and_realised_rate_of_every_definition(definition: str) -> None:
+    """Exact where the definition counts, else within five standard deviations."""
+    task = cifar100(50)
+    share = 0.4 if definition == "superclass_pair" else 1
+    exact = definition in ("superclass_next", "superclass_uniform")
+    for rate in (0.0, 0.3, 1.0):
+        realised = (corrupt(task, asymmetric(rate, 7, definition=definition)) != task.labels).mean()
+        deviation = np.sqrt(share * rate * (1 - rate) / len(task.labels))
+        assert abs(realised - share * rate) <= (1e-12 if exact else 5 * deviation + 1e-12)
+    one, two = (corrupt(task, asymmetric(0.3, seed, definition=definition)).tolist() for seed in (1, 2))
+    assert one != two
+
+
+@pytest.mark.parametrize("definition", ["superclass_next", "superclass_uniform", "superclass_pair"])
+def test_these_definitions_stay_in_the_super_class(definition: str) -> None:
+    task = cifar100(20)
+    noisy = corrupt(task, asymmetric(0.6, definition=definition))
+    assert (superclass_of[noisy] == superclass_of[task.labels]).all()
+
+
+@patient
+@given(rates, seeds)
+def test_superclass_next_is_what_cifar100_has_without_a_definition(rate: float, seed: int) -> None:
+    task = cifar100()
+    named = corrupt(task, asymmetric(rate, seed, definition="superclass_next"))
+    assert named.tolist() == corrupt(task, asymmetric(rate, seed)).tolist()
+
+
+def test_superclass_uniform_reaches_all_four_others() -> None:
+    task = cifar100(200)
+    noisy = corrupt(task, asymmetric(1.0, definition="superclass_uniform"))
+    counts = np.zeros((100, 100), dtype=int)
+    np.add.at(counts, (task.labels, noisy), 1)
+    assert (counts.diagonal() == 0).all()
+    assert ((counts > 0).sum(axis=1) == 4).all()
+    assert counts.max() < 50 + 5 * np.sqrt(200 * 0.25 * 0.75)
+
+
+def test_superclass_uniform_has_the_stream_of_c2d() -> None:
+    task, stream = cifar100(3), random.Random(123)
+    order = list(range(300))
+    stream.shuffle(order)
+    chosen, expected = set(order[:120]), []
+    for position in range(300):
+        label = position % 100
+        others = [fine for fine in range(100) if superclass_of[fine] == superclass_of[label] and fine != label]
+        expected.append(stream.choice(others) if position in chosen else label)
+    assert corrupt(task, asymmetric(0.4, 123, definition="superclass_uniform")).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_superclass_pair_swaps_two_of_each(seed: int) -> None:
+    noisy = corrupt(cifar100(), asymmetric(1.0, seed, definition="superclass_pair"))
+    moved = np.flatnonzero(noisy != np.arange(100))
+    assert np.bincount(superclass_of[moved]).tolist() == [2] * 20
+    assert noisy[noisy].tolist() == list(range(100))
+
+
+def test_block5_is_no_super_class() -> None:
+    noisy = corrupt(cifar100(), asymmetric(1.0, definition="block5"))
+    assert noisy.reshape(20, 5).tolist() == [[k + 1, k + 2, k + 3, k + 4, k] for k in range(0, 100, 5)]
+    assert np.flatnonzero(superclass_of[noisy] == superclass_of).tolist() == [6, 19, 42, 63, 86, 89]
+
+
+@patient
+@given(rates, seeds)
+def test_pair_100_is_pair_flip(rate: float, seed: int) -> None:
+    task = cifar100()
+    expected = corrupt(task, pair_flip(rate, seed)).tolist()
+    assert corrupt(task, asymmetric(rate, seed, definition="pair_100")).tolist() == expected
+
+
+def test_a_map_goes_before_a_definition() -> None:
+    noisy = corrupt(task_of([3, 5], 100, "cifar100"), asymmetric(1.0, mapping={3: 4}, definition="block5"))
+    assert noisy.tolist() == [4, 5]
+
+
+def test_definitions_that_are_refused() -> None:
+    known = "superclass_next, superclass_uniform, superclass_pair, block5, pair_100, or null"
+    with pytest.raises(InputError, match=rf"noise\.definition=block_5: choose one of {known}"):
+        corrupt(cifar100(), asymmetric(definition="block_5"))
+    with pytest.raises(InputError, match=r"noise\.definition=\[1\]: choose one of"):
+        corrupt(cifar100(), asymmetric(definition=[1]))
+    message = r"noise\.definition=block5 is for data=cifar100, not data=cifar10: set noise\.definition=null$"
+    with pytest.raises(InputError, match=message):
+        corrupt(task_of([3, 5], 10, "cifar10"), asymmetric(definition="block5"))
+
+
+@patient
+@given(labels_and_classes, rates, seeds)
+def test_pair_flip_goes_to_the_next_class(drawn: tuple[list[int], int], rate: float, seed: int) -> None:
+    labels, classes = drawn
+    task = task_of(labels, classes)
+    state = pickle.dumps(np.random.get_state())
+    noisy = corrupt(task, pair_flip(rate, seed))
+    assert noisy.tolist() == corrupt(task, pair_flip(rate, seed)).tolist()
+    assert set((noisy - task.labels) % classes) <= {0, 1}
+    assert task.labels.tolist() == labels
+    assert state == pickle.dumps(np.random.get_state())
+
+
+@patient
+@given(labels_and_classes, seeds)
+def test_the_ends_of_pair_flip(drawn: tuple[list[int], int], seed: int) -> None:
+    labels, classes = drawn
+    task = task_of(labels, classes)
+    assert corrupt(task, pair_flip(0, seed)).tolist() == labels
+    assert corrupt(task, pair_flip(1, seed)).tolist() == [(label + 1) % classes for label in labels]
+
+
 @pytest.mark.parametrize("mapping", [{0: 2}, {"cat": "owl"}, {"0": "2"}, {"cat": 2}])
 def test_map_by_name_or_number(mapping: dict[Any, Any]) -> None:
     labels = [0, 1, 2, 0]
@@ -208,7 +360,7 @@ def test_file_written_is_file_read(tmp_path: Path) -> None:
 
 
 def test_file_of_the_full_set_or_of_the_subset(tmp_path: Path) -> None:
-    task = LabelTask(np.zeros(2, dtype=np.int64), np.array([1, 3]), 5, 3, ("a", "b", "c"), "digits")
+    task = dataclasses.replace(task_of([0, 0], 3, "digits"), index=np.array([1, 3]), full_size=5)
     write_dividemix_json(tmp_path / "full.json", [0, 1, 0, 2, 0])
     write_dividemix_json(tmp_path / "subset.json", [2, 1])
     assert corrupt(task, from_file(tmp_path / "full.json")).tolist() == [1, 2]
@@ -257,7 +409,10 @@ def test_labels_that_cannot_be_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "simetric"}, r"noise=simetric is not known: choose one of asymmetric, file, none, symmetric"),
+        (
+            {"name": "simetric"},
+            r"noise=simetric is not known: choose one of asymmetric, file, instance, none",
+        ),
         (symmetric(1.5), r"noise\.rate=1\.5: must be a number in \[0, 1\]"),
         (symmetric(-0.1), r"noise\.rate=-0\.1"),
         (symmetric(float("nan")), r"noise\.rate=nan"),
@@ -265,6 +420,8 @@ def test_labels_that_cannot_be_written(tmp_path: Path) -> None:
         (symmetric(True), r"noise\.rate=True"),
         (symmetric(None), r"noise\.rate=None"),
         (asymmetric(2), r"noise\.rate=2"),
+        (pair_flip(-1), r"noise\.rate=-1"),
+        (pair_flip(seed=-1), r"noise\.seed=-1"),
         (symmetric(0.5, seed=-1), r"noise\.seed=-1: must be a whole number in \[0, 4294967295\]"),
         (symmetric(0.5, seed=2**32), r"noise\.seed=4294967296"),
         (symmetric(0.5, seed=0.5), r"noise\.seed=0\.5"),
@@ -287,6 +444,7 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_symmetric_needs_two_classes() -> None:
-    with pytest.raises(InputError, match="needs two classes"):
-        corrupt(task_of([0, 0], 1), symmetric(0.5))
+@pytest.mark.parametrize("settings", [symmetric(0.5), pair_flip()])
+def test_two_classes_are_needed(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"noise={settings['name']} needs two classes"):
+        corrupt(task_of([0, 0], 1), settings)

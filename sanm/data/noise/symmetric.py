@@ -15,6 +15,7 @@ import numpy as np
 
 from sanm.data.noise._dividemix import candidates
 from sanm.data.noise._settings import rate_of, seed_of
+from sanm.data.noise._transition import drawn
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
 
@@ -40,10 +41,6 @@ def _inclusive(task: LabelTask, rate: float, seed: int) -> Labels:
 
 
 def _exclusive(task: LabelTask, rate: float, seed: int) -> Labels:
-    stream = np.random.RandomState(seed)
     transition = np.full((task.num_classes, task.num_classes), rate / (task.num_classes - 1))
     np.fill_diagonal(transition, 1 - rate)
-    rows = list(transition)
-    # One draw a sample: the stream that published files were made with cannot be had in one call for all.
-    given = [int(stream.multinomial(1, rows[label]).argmax()) for label in task.labels]
-    return np.array(given, dtype=np.int64)
+    return drawn(task.labels, transition, np.random.RandomState(seed))
