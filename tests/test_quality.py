@@ -18,7 +18,7 @@ def two_groups(count: int = 500) -> torch.Tensor:
 
 def test_posterior_of_the_component_with_the_smaller_mean() -> None:
     losses = min_max(two_groups())
-    found = clean_probability(losses, seed=3)
+    found = clean_probability(losses, seed=3, iterations=10)
     values = losses.double().numpy().reshape(-1, 1)
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=3).fit(values)
     expected = mixture.predict_proba(values)[:, int(np.argmin(mixture.means_))]
@@ -28,31 +28,31 @@ def test_posterior_of_the_component_with_the_smaller_mean() -> None:
 
 
 def test_losses_that_do_not_differ_trust_every_label() -> None:
-    assert torch.equal(clean_probability(min_max(torch.full((20,), 2.3)), 0), torch.ones(20))
+    assert torch.equal(clean_probability(min_max(torch.full((20,), 2.3)), 0, 10), torch.ones(20))
 
 
 def test_two_values_and_outliers_do_not_break_the_mixture() -> None:
     for losses in (torch.tensor([0.0, 1.0] * 10), torch.tensor([0.0] * 50 + [1000.0])):
-        found = clean_probability(min_max(losses), 0)
+        found = clean_probability(min_max(losses), 0, 10)
         assert found.isfinite().all()
         assert found[0] > 0.9
         assert found[-1] < 0.1
 
 
 def test_window_averages_remembered_losses_only() -> None:
-    quality = CleanProbability(num_networks=1, num_samples=1000, window=2, seed=0)
+    quality = CleanProbability(num_networks=1, num_samples=1000, window=2, seed=0, iterations=10)
     first, second, third = (two_groups()[torch.randperm(1000)] for _ in range(3))
     quality.update(0, first, remember=False)
-    assert torch.equal(quality.probability[0], clean_probability(min_max(first), 0))
+    assert torch.equal(quality.probability[0], clean_probability(min_max(first), 0, 10))
     quality.update(0, first, remember=True)
     quality.update(0, second, remember=True)
     quality.update(0, third, remember=True)
     mean = (min_max(second) + min_max(third)) / 2
-    assert torch.allclose(quality.probability[0], clean_probability(mean, 0), atol=1e-6)
+    assert torch.allclose(quality.probability[0], clean_probability(mean, 0, 10), atol=1e-6)
 
 
 def test_a_network_of_a_pair_learns_with_its_peers_estimate() -> None:
-    quality = CleanProbability(2, 3, 1, 0)
+    quality = CleanProbability(2, 3, 1, 0, 10)
     quality.probability.copy_(torch.tensor([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9]]))
     assert torch.equal(quality.for_network(0), torch.tensor([0.7, 0.8, 0.9]))
     assert torch.equal(quality.for_network(1), torch.tensor([0.1, 0.2, 0.3]))
