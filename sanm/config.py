@@ -103,10 +103,11 @@ class Schema:
 
 OPEN_GROUPS = ("base_method", "noise", "data", "model")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
+POOLS = ("weak", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.guess_mode": ("train", "eval"),
-    "base_method.learn_from": ("weak", "none"),
-    "base_method.guess_on": ("weak", "none"),
+    "base_method.learn_from": POOLS,
+    "base_method.guess_on": POOLS,
     "noise.convention": ("inclusive", "exclusive"),
     "mask_strategy.name": ("adaptive", "fixed", "random"),
     "variant.masked_views": ("joint", "separate"),

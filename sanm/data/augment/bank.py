@@ -1,4 +1,4 @@
-"""The training images on the device, and batched augmentation of them with parameters of their own per sample.
+"""The training images on the device, and the pools that views of them are drawn from.
 
 Images stay uint8 and are stored padded, channels last, so that a random crop with a flip is one gather and its
 result is already in the memory layout that convolutions like.
@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from sanm.data import TrainingSet
+from sanm.data.augment.simclr import simclr as simclr_view
+from sanm.types import Random
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 images ``[B, C, H, W]`` -> float, zero mean and unit deviation by the data set's constants ``[C]``."""
+    """Images ``[B, C, H, W]`` of values 0..255 -> float, zero mean, unit deviation by the data's constants ``[C]``."""
     scale, shift = 1 / (255 * std), -mean / std
-    return images.float().mul_(scale[:, None, None]).add_(shift[:, None, None])
+    return images.to(torch.float32, copy=True).mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
 class ImageBank:
@@ -38,18 +40,26 @@ class ImageBank:
 
     def plain(self, index: Tensor) -> Tensor:
         """The images as they are, normalised: ``[B, C, H, W]`` for positions ``index [B]``."""
+        return normalise(self.pixels(index), self.mean, self.std)
+
+    def cropped(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Random crop and flip of each image on its own, normalised."""
+        return normalise(self.cropped_pixels(index, generator), self.mean, self.std)
+
+    def views(self, pool: str, count: int, index: Tensor, random: Random) -> Tensor:
+        """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
+        images = normalise(POOLS[pool](self, index.repeat(count), random), self.mean, self.std)
+        return images.unflatten(0, (count, len(index)))
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""
         height, width = self.size
         rows = torch.arange(self.padding, self.padding + height, device=index.device)
         columns = torch.arange(self.padding, self.padding + width, device=index.device)
         return self._gather(index, rows[None, :], columns[None, :])
 
-    def views(self, pool: str, count: int, index: Tensor, generator: torch.Generator) -> Tensor:
-        """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
-        images = POOLS[pool](self, index.repeat(count), generator)
-        return images.unflatten(0, (count, len(index)))
-
-    def cropped(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Random crop and flip of each image on its own."""
+    def cropped_pixels(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Random crop and flip of each image on its own: uint8 ``[B, C, H, W]``, channels last in memory."""
         (height, width), batch, device = self.size, len(index), index.device
         top, left = torch.randint(0, 2 * self.padding + 1, (2, batch, 1), generator=generator, device=device)
         rows = top + torch.arange(height, device=device)
@@ -60,18 +70,26 @@ class ImageBank:
         return self._gather(index, rows, columns + left)
 
     def _gather(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        pixels = self._padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return normalise(pixels.permute(0, 3, 1, 2), self.mean, self.std)
+        return self._padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-def weak(bank: ImageBank, index: Tensor, generator: torch.Generator) -> Tensor:
-    """Crop and flip: the field's standard augmentation."""
-    return bank.cropped(index, generator)
+# ---- pools: images of values 0..255, [B, C, H, W], for positions index [B]
 
 
-def none(bank: ImageBank, index: Tensor, generator: torch.Generator) -> Tensor:
+def none(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
     """The images as they are."""
-    return bank.plain(index)
+    return bank.pixels(index)
 
 
-POOLS: dict[str, Callable[[ImageBank, Tensor, torch.Generator], Tensor]] = {"weak": weak, "none": none}
+def weak(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """Crop and flip: the field's standard augmentation."""
+    return bank.cropped_pixels(index, random.device)
+
+
+def simclr(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """SimCLR's resized crop, flip and color distortion."""
+    view = simclr_view(bank.pixels(index), bank.flip, random.host)
+    return view.contiguous(memory_format=torch.channels_last)
+
+
+POOLS: dict[str, Callable[[ImageBank, Tensor, Random], Tensor]] = {"none": none, "weak": weak, "simclr": simclr}
