@@ -103,7 +103,7 @@ class Schema:
 
 OPEN_GROUPS = ("base_method", "noise", "data", "model")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
-POOLS = ("weak", "simclr", "none")
+POOLS = ("weak", "autoaugment", "randaugment", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.guess_mode": ("train", "eval"),
     "base_method.learn_from": POOLS,
