@@ -110,10 +110,11 @@ class Schema:
 
 OPEN_GROUPS = ("base_method", "noise", "data", "model")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
+POOLS = ("weak", "autoaugment", "randaugment", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.guess_mode": ("train", "eval"),
-    "base_method.learn_from": ("weak", "none"),
-    "base_method.guess_on": ("weak", "none"),
+    "base_method.learn_from": POOLS,
+    "base_method.guess_on": POOLS,
     "noise.convention": ("inclusive", "exclusive"),
     "noise.definition": ("superclass_next", "superclass_uniform", "superclass_pair", "block5", "pair_100"),
     "noise.scale": ("raw", "unit", "normalised"),

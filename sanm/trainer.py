@@ -156,11 +156,11 @@ class Trainer(nn.Module):
         return torch.stack([total.detach() for total in totals]).mean()
 
     def _draw_batch(self, draw: Draw, count: int) -> tuple[Batch, Look]:
-        method, generator = self.config["base_method"], self.random.device
+        method = self.config["base_method"]
         index = draw.positions.to(self.device, non_blocking=True)
-        learned = self.bank.views(method["learn_from"], count, index, generator)
+        learned = self.bank.views(method["learn_from"], count, index, self.random)
         same = method["guess_on"] == method["learn_from"]
-        guessed = learned if same else self.bank.views(method["guess_on"], count, index, generator)
+        guessed = learned if same else self.bank.views(method["guess_on"], count, index, self.random)
         y = one_hot(self.given[index], self.num_classes).float()
         labeled = torch.arange(len(index), device=self.device) < draw.num_labeled
         batch = Batch(index, learned, y[None], torch.ones_like(y[:, 0]), labeled, draw.num_labeled)

@@ -1,0 +1,112 @@
+"""The training images on the device, and the pools that views of them are drawn from.
+
+Images stay uint8 and are stored padded, channels last, so that a random crop with a flip is one gather and its
+result is already in the memory layout that convolutions like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sanm.data import TrainingSet
+from sanm.data.augment import policies
+from sanm.data.augment.simclr import simclr as simclr_view
+from sanm.types import Random
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images ``[B, C, H, W]`` of values 0..255 -> float, zero mean, unit deviation by the data's constants ``[C]``."""
+    scale, shift = 1 / (255 * std), -mean / std
+    return images.to(torch.float32, copy=True).mul_(scale[:, None, None]).add_(shift[:, None, None])
+
+
+class ImageBank:
+    """Training images resident on the device.
+
+    ``augment`` holds ``crop_padding`` (zero pixels around the image a crop may reach into) and ``flip`` (left-right,
+    with probability one half).
+    """
+
+    def __init__(self, train: TrainingSet, augment: Mapping[str, Any], device: torch.device) -> None:
+        self.padding, self.flip = int(augment["crop_padding"]), bool(augment["flip"])
+        self.mean = torch.tensor(train.mean, device=device)
+        self.std = torch.tensor(train.std, device=device)
+        self.size: tuple[int, int] = (train.images.shape[2], train.images.shape[3])
+        padded = torch.nn.functional.pad(train.images, (self.padding,) * 4)
+        self._padded = padded.permute(0, 2, 3, 1).contiguous().to(device)
+
+    def plain(self, index: Tensor) -> Tensor:
+        """The images as they are, normalised: ``[B, C, H, W]`` for positions ``index [B]``."""
+        return normalise(self.pixels(index), self.mean, self.std)
+
+    def cropped(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Random crop and flip of each image on its own, normalised."""
+        return normalise(self.cropped_pixels(index, generator), self.mean, self.std)
+
+    def views(self, pool: str, count: int, index: Tensor, random: Random) -> Tensor:
+        """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
+        drawn = POOLS[pool](self, index.repeat(count), random).contiguous(memory_format=torch.channels_last)
+        images = normalise(drawn, self.mean, self.std)
+        return images.unflatten(0, (count, len(index)))
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""
+        height, width = self.size
+        rows = torch.arange(self.padding, self.padding + height, device=index.device)
+        columns = torch.arange(self.padding, self.padding + width, device=index.device)
+        return self._gather(index, rows[None, :], columns[None, :])
+
+    def cropped_pixels(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Random crop and flip of each image on its own: uint8 ``[B, C, H, W]``, channels last in memory."""
+        (height, width), batch, device = self.size, len(index), index.device
+        top, left = torch.randint(0, 2 * self.padding + 1, (2, batch, 1), generator=generator, device=device)
+        rows = top + torch.arange(height, device=device)
+        columns = torch.arange(width, device=device).expand(batch, -1)
+        if self.flip:
+            mirrored = torch.rand(batch, 1, generator=generator, device=device) < 0.5
+            columns = torch.where(mirrored, width - 1 - columns, columns)
+        return self._gather(index, rows, columns + left)
+
+    def _gather(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        return self._padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+# ---- pools: images of values 0..255, [B, C, H, W], for positions index [B]
+
+
+def none(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """The images as they are."""
+    return bank.pixels(index)
+
+
+def weak(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """Crop and flip: the field's standard augmentation."""
+    return bank.cropped_pixels(index, random.device)
+
+
+def autoaugment(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """Crop and flip, then one of AutoAugment's sub-policies for CIFAR-10."""
+    return policies.autoaugment(bank.cropped_pixels(index, random.device), random.host)
+
+
+def randaugment(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """Crop and flip, then two of RandAugment's operations."""
+    return policies.randaugment(bank.cropped_pixels(index, random.device), random.host)
+
+
+def simclr(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """SimCLR's resized crop, flip and color distortion."""
+    return simclr_view(bank.pixels(index), bank.flip, random.host)
+
+
+POOLS: dict[str, Callable[[ImageBank, Tensor, Random], Tensor]] = {
+    "none": none,
+    "weak": weak,
+    "autoaugment": autoaugment,
+    "randaugment": randaugment,
+    "simclr": simclr,
+}
