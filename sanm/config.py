@@ -82,6 +82,7 @@ class Quality:
 class Schema:
     """The whole config; OmegaConf refuses unknown keys and wrong types against it."""
 
+    pretrain: dict[str, Any]
     base_method: dict[str, Any]
     noise: dict[str, Any]
     components: Components
@@ -101,10 +102,14 @@ class Schema:
     keep_checkpoint: bool
 
 
-OPEN_GROUPS = ("base_method", "noise", "data", "model")
+OPEN_GROUPS = ("pretrain", "base_method", "noise", "data", "model")
+PRECISIONS = ("fp32", "tf32", "bf16")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
 POOLS = ("weak", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
+    "pretrain.pool": ("simclr", "weak"),
+    "pretrain.precision": PRECISIONS,
+    "model.block": ("basic", "bottleneck"),
     "base_method.guess_mode": ("train", "eval"),
     "base_method.learn_from": POOLS,
     "base_method.guess_on": POOLS,
@@ -118,7 +123,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant.fill": ("pixel_uniform", "box_color"),
     "variant.label_ratio": ("realised", "nominal"),
     "variant.reconstruction_space": ("image", "normalised"),
-    "trainer.precision": ("fp32", "tf32", "bf16"),
+    "trainer.precision": PRECISIONS,
 }
 
 
@@ -143,6 +148,17 @@ RANGES: dict[str, Range] = {
     "noise.rate": Range(0, 1),
     "noise.seed": Range(0, 2**32 - 1),
     "seed": Range(0, 2**32 - 1),
+    "pretrain.epochs": Range(1),
+    "pretrain.batch_size": Range(2),
+    "pretrain.lr": Range(0, above=True),
+    "pretrain.warm_up": Range(0),
+    "pretrain.momentum": Range(0, 1),
+    "pretrain.weight_decay": Range(0),
+    "pretrain.temperature": Range(0, above=True),
+    "pretrain.loss_scale": Range(0, above=True),
+    "pretrain.projection": Range(1),
+    "pretrain.seed": Range(0, 2**32 - 1),
+    "model.dropout": Range(0, 0.9),
     "components.start": Range(0),
     "tau.value": Range(0, 1),
     "mask_strategy.aspect": Range(0, 1, above=True),
@@ -266,6 +282,10 @@ def _check_combinations(config: Plain) -> None:
         raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")
     if config["trainer"]["last_window"] > config["trainer"]["epochs"]:
         raise InputError("trainer.last_window is more than trainer.epochs; lower it")
+    if config["pretrain"].get("warm_up", 0) > config["pretrain"].get("epochs", 0):
+        raise InputError("pretrain.warm_up is more than pretrain.epochs; lower it")
+    if config["pretrain"]["name"] == "file" and not config["pretrain"].get("path"):
+        raise InputError("pretrain=file needs pretrain.path=FILE, a checkpoint to start from")
 
 
 # ---- types of the open groups, from their own YAML
