@@ -89,6 +89,7 @@ class Quality:
 class Schema:
     """The whole config; OmegaConf refuses unknown keys and wrong types against it."""
 
+    pretrain: dict[str, Any]
     base_method: dict[str, Any]
     noise: dict[str, Any]
     components: Components
@@ -108,10 +109,14 @@ class Schema:
     keep_checkpoint: bool
 
 
-OPEN_GROUPS = ("base_method", "noise", "data", "model")
+OPEN_GROUPS = ("pretrain", "base_method", "noise", "data", "model")
+PRECISIONS = ("fp32", "tf32", "bf16")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
 POOLS = ("weak", "autoaugment", "randaugment", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
+    "pretrain.pool": ("simclr", "weak"),
+    "pretrain.precision": PRECISIONS,
+    "model.block": ("basic", "bottleneck"),
     "base_method.guess_mode": ("train", "eval"),
     "base_method.learn_from": POOLS,
     "base_method.guess_on": POOLS,
@@ -130,7 +135,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.forget_rate": ("known", "estimated"),
     "trainer.optimizer": ("sgd", "adam"),
     "trainer.schedule": ("steps", "linear", "cosine"),
-    "trainer.precision": ("fp32", "tf32", "bf16"),
+    "trainer.precision": PRECISIONS,
 }
 
 
@@ -155,6 +160,17 @@ RANGES: dict[str, Range] = {
     "noise.rate": Range(0, 1),
     "noise.seed": Range(0, 2**32 - 1),
     "seed": Range(0, 2**32 - 1),
+    "pretrain.epochs": Range(1),
+    "pretrain.batch_size": Range(2),
+    "pretrain.lr": Range(0, above=True),
+    "pretrain.warm_up": Range(0),
+    "pretrain.momentum": Range(0, 1),
+    "pretrain.weight_decay": Range(0),
+    "pretrain.temperature": Range(0, above=True),
+    "pretrain.loss_scale": Range(0, above=True),
+    "pretrain.projection": Range(1),
+    "pretrain.seed": Range(0, 2**32 - 1),
+    "model.dropout": Range(0, 0.9),
     "components.start": Range(0),
     "tau.value": Range(0, 1),
     "mask_strategy.aspect": Range(0, 1, above=True),
@@ -289,6 +305,10 @@ def _check_combinations(config: Plain) -> None:
     components = config["components"]
     if not components["amg"] and (components["nlr"] or components["smr"]):
         raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")
+    if config["pretrain"].get("warm_up", 0) > config["pretrain"].get("epochs", 0):
+        raise InputError("pretrain.warm_up is more than pretrain.epochs; lower it")
+    if config["pretrain"]["name"] == "file" and not config["pretrain"].get("path"):
+        raise InputError("pretrain=file needs pretrain.path=FILE, a checkpoint to start from")
     _check_schedule(config["trainer"])
 
 

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""Exceptions that more than one part of the package knows."""
 
 
 class InputError(Exception):
@@ -7,3 +7,7 @@ class InputError(Exception):
     The message is one line that names the key or the file and says what to do. Command lines print it without a
     traceback and exit with status 2. It never means that a run failed.
     """
+
+
+class DivergedError(Exception):
+    """A loss that is not finite; says at which epoch and step."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
-from sanm import provenance
+from sanm import checkpoint, provenance
 from sanm.data import Data, prepare
 from sanm.data.noise import write_dividemix_json
+from sanm.encoders import encoder_for
 from sanm.errors import InputError
-from sanm.files import write_atomically
 from sanm.progress import Progress
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
@@ -40,13 +38,15 @@ def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDi
 
     ``config`` is the checked config, ``identity`` what of it the record keeps. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
-    finite.
+    finite, PretrainingError when the encoder that the run starts from could not be trained.
     """
     device = choose_device(config["device"])
-    provenance.reset_peak_memory(device)
     data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
     check_enough_images(data, config)
-    trainer, scorer = Trainer(config, data.train, device), Scorer(data)
+    resumed = directory.checkpoint.exists()
+    encoder = None if resumed else encoder_for(config, data.train, device, command)
+    provenance.reset_peak_memory(device)
+    trainer, scorer = Trainer(config, data.train, device, encoder), Scorer(data)
     directory.begin(identity)
     rows, images = _resume(directory, trainer)
     if config["save_labels"]:
@@ -59,7 +59,7 @@ def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDi
             rows.append(row)
             images += seen
             directory.append_metrics(COLUMNS, row)
-            _save(directory, trainer, rows, images)
+            checkpoint.save(directory.checkpoint, {"trainer": trainer.state(), "rows": rows, "images": images})
             progress.epoch(row)
     finally:
         progress.close()
@@ -90,18 +90,8 @@ def check_enough_images(data: Data, config: Mapping[str, Any]) -> None:
 
 
 def _resume(directory: RunDirectory, trainer: Trainer) -> tuple[Rows, int]:
-    if not directory.checkpoint.exists():
-        return [], 0
-    try:
-        saved = torch.load(directory.checkpoint, map_location="cpu", weights_only=True)
-        trainer.load(saved["trainer"])
-    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, UnpicklingError) as error:
-        raise InputError(
-            f"{directory.checkpoint} cannot be read ({str(error).partition(chr(10))[0]}): "
-            "delete it to start this run again"
-        ) from error
-    rows: Rows = saved["rows"]
-    return rows, int(saved["images"])
+    saved = checkpoint.resume(directory.checkpoint, trainer.load)
+    return (saved["rows"], int(saved["images"])) if saved else ([], 0)
 
 
 def _epoch(trainer: Trainer, scorer: Scorer, progress: Progress) -> tuple[dict[str, Any], int]:
@@ -117,13 +107,6 @@ def _epoch(trainer: Trainer, scorer: Scorer, progress: Progress) -> tuple[dict[s
         "seconds": round(summary.seconds, 3),
     }
     return row, summary.images
-
-
-def _save(directory: RunDirectory, trainer: Trainer, rows: Rows, images: int) -> None:
-    saved = {"trainer": trainer.state(), "rows": rows, "images": images}
-    packed = io.BytesIO()  # torch's own writer does not say that a disk is full
-    torch.save(saved, packed)
-    write_atomically(directory.checkpoint, lambda handle: handle.write(packed.getbuffer()))
 
 
 def _finish(
@@ -150,9 +133,8 @@ def _finish(
         "per_class_noise": data.per_class_noise,
         "clean_auroc": scorer.clean_auroc(trainer.quality.probability),
         "labeled_fraction": rows[-1]["labeled_fraction"],
-        **_cost(rows, images, trainer.device),
-        "versions": provenance.versions(),
-        **dict(zip(("commit", "dirty"), provenance.commit(), strict=True)),
+        **provenance.cost(sum(row["seconds"] for row in rows), images, trainer.device),
+        **provenance.code(),
         "overrides": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -176,18 +158,6 @@ def accuracies(rows: Rows, last_window: int) -> dict[str, Any]:
         "last_window": last_window,
         "selected_accuracy": selected and selected["test_accuracy"],
         "selected_epoch": selected and selected["epoch"],
-    }
-
-
-def _cost(rows: Rows, images: int, device: torch.device) -> dict[str, Any]:
-    seconds = sum(row["seconds"] for row in rows)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {
-        "seconds": round(seconds, 3),
-        "images_per_second": round(images / max(seconds, 1e-9), 1),
-        "peak_memory_mb": round(provenance.peak_memory_mb(device), 1),
-        "device": name,
-        "threads": torch.get_num_threads(),
     }
 
 

@@ -16,7 +16,8 @@ from sanm.errors import InputError
 Plain = dict[str, Any]
 
 NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
-NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",)}
+NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",), "pretrain": ("path",)}
+NO_PART_IN_ENCODERS = ("validation", "test_subset")
 SANM_ONLY = ("tau", "mask_strategy", "variant")
 RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
 
@@ -29,12 +30,29 @@ def identity(config: Mapping[str, Any]) -> Plain:
     """
     kept = {key: value for key, value in config.items() if key not in NEUTRAL}
     for group, keys in NEUTRAL_IN_GROUPS.items():
-        kept[group] = {key: value for key, value in kept[group].items() if key not in keys}
+        kept[group] = {key: value for key, value in config.get(group, {}).items() if key not in keys}
     if config["data"].get("root"):
         kept["data"]["fingerprint"] = folder_fingerprint(str(config["data"]["root"]), tuple(config["data"]["files"]))
     if config["noise"].get("path"):
-        kept["noise"]["sha256"] = file_fingerprint(str(config["noise"]["path"]))
+        kept["noise"]["sha256"] = file_fingerprint(str(config["noise"]["path"]), "noise.path")
+    if kept["pretrain"].get("name") == "none":
+        del kept["pretrain"]
+    elif config["pretrain"].get("path"):
+        kept["pretrain"]["sha256"] = file_fingerprint(str(config["pretrain"]["path"]), "pretrain.path")
     return _pruned(_without_idle_settings(kept))
+
+
+def encoder_identity(config: Mapping[str, Any]) -> Plain:
+    """What the SimCLR encoder of a run is: nothing in it knows of labels, noise, method, or the run's seed."""
+    record = identity(config)
+    data = {key: value for key, value in record["data"].items() if key not in NO_PART_IN_ENCODERS}
+    return {"pretrain": record["pretrain"], "data": data, "model": record["model"]}
+
+
+def encoder_name(config: Mapping[str, Any]) -> str:
+    """Name of the encoder's directory: readable, then ten digits of the hash of its ``encoder_identity()``."""
+    parts = (config["pretrain"]["name"], config["model"]["name"], config["data"]["name"])
+    return f"{'-'.join(parts)}-seed{config['pretrain']['seed']}-{digest(config)}"
 
 
 def _without_idle_settings(config: Plain) -> Plain:
@@ -89,12 +107,12 @@ def _canonical(node: Any) -> Any:
 
 
 @cache
-def file_fingerprint(path: str) -> str:
-    """Hash of a file's bytes. Raises InputError when it cannot be read."""
+def file_fingerprint(path: str, key: str) -> str:
+    """Hash of the bytes of the file that ``key`` names. Raises InputError when it cannot be read."""
     try:
         return hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()[:16]
     except OSError as error:
-        raise InputError(f"noise.path={path} cannot be read ({error.strerror})") from error
+        raise InputError(f"{key}={path} cannot be read ({error.strerror})") from error
 
 
 @cache

@@ -21,11 +21,12 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Shows epoch, step, accuracy and the time left of one run."""
+    """Shows epoch, step, accuracy and the time left of one run; without a bar, a line for every so many epochs."""
 
-    def __init__(self, name: str, epochs: int, epochs_done: int) -> None:
+    def __init__(self, name: str, epochs: int, epochs_done: int, verb: str = "run", every: int = 1) -> None:
+        self._every = every
         self._epochs, self._first, self._began = epochs, epochs_done, time.perf_counter()
-        self._say(f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"run      {name}")
+        self._say(f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"{verb:<8} {name}")
         self._bar: tqdm[Any] | None = None
         if sys.stdout.isatty() and sys.stderr.isatty():
             self._bar = tqdm(total=epochs, initial=epochs_done, unit="epoch", leave=False, dynamic_ncols=True)
@@ -39,16 +40,20 @@ class Progress:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is done and on the disk; ``row`` is its record."""
-        shown = {"loss": f"{row['loss']:.3f}", "test": f"{row['test_accuracy']:.1f} %"}
-        if row["labeled_fraction"] < 1:
+        shown = {"loss": f"{row['loss']:.3f}"}
+        if "test_accuracy" in row:
+            shown["test"] = f"{row['test_accuracy']:.1f} %"
+        if row.get("labeled_fraction", 1) < 1:
             shown["labeled"] = f"{row['labeled_fraction']:.2f}"
-        if row["clean_auroc"] is not None:
+        if row.get("clean_auroc") is not None:
             shown["auroc"] = f"{row['clean_auroc']:.3f}"
         if self._bar is not None:
             self._bar.update()
             self._bar.set_postfix(shown)
             return
         done = row["epoch"]
+        if done % self._every and done != self._epochs:
+            return
         left = (time.perf_counter() - self._began) / (done - self._first) * (self._epochs - done)
         values = "  ".join(f"{key} {value}" for key, value in shown.items())
         self._say(f"  epoch {done}/{self._epochs}  {values}  {row['seconds']:.1f} s  left {clock(left)}")

@@ -9,6 +9,7 @@ import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -32,6 +33,23 @@ def commit() -> tuple[str | None, bool]:
     """The commit the code is at, and whether tracked files differ from it; (None, False) outside a checkout."""
     head = _git("rev-parse", "--short=10", "HEAD")
     return (head, bool(_git("status", "--porcelain", "--untracked-files=no"))) if head else (None, False)
+
+
+def code() -> dict[str, Any]:
+    """What ran, for a record: versions, commit, and whether tracked files differ from it."""
+    head, dirty = commit()
+    return {"versions": versions(), "commit": head, "dirty": dirty}
+
+
+def cost(seconds: float, images: int, device: torch.device) -> dict[str, Any]:
+    """What ``images`` training images took, for a record: time, speed, memory since the reset, machine."""
+    return {
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / max(seconds, 1e-9), 1),
+        "peak_memory_mb": round(peak_memory_mb(device), 1),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _git(*arguments: str) -> str | None:

@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def _train(config: dict[str, Any], record: dict[str, Any], directory: RunDirecto
         raise
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
         reason = " ".join(str(error).split()) or type(error).__name__
+        directory.begin(record)  # unless it came so far: what has failed is named by it
         directory.fail(reason, f"command: {' '.join(command)}\n\n{traceback.format_exc()}")
         print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
         return FAILED
@@ -90,13 +92,13 @@ def _say_done(directory: RunDirectory, verb: str) -> int:
     return 0
 
 
-def main() -> None:
-    """Run the command line; every error that a user can mend is one line."""
+def main(task: Callable[[], None] = job) -> None:
+    """Run the command line of a Hydra ``task``; every error that a user can mend is one line."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors through to here
     warnings.showwarning = _show_warning
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)  # wherever it was typed
     try:
-        job()
+        task()
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from here")
     except Exception as error:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from sanm.data import Data, LabeledImages
 from sanm.trainer import Trainer
+
+PROBED = 10_000
+PROBE_ITERATIONS = 200
+PROBE_C = 0.1
+"""Of scikit-learn's logistic regression: the inverse of its penalty's strength."""
 
 
 def accuracy(trainer: Trainer, images: LabeledImages) -> float:
@@ -45,3 +53,25 @@ class Scorer:
         if not torch.isfinite(score).all():
             return None
         return float(roc_auc_score(self._right.numpy(), score.numpy()))
+
+
+def linear_probe(features: Callable[[Tensor], Tensor], data: Data) -> float | None:
+    """Test accuracy, in percent, of a logistic regression from frozen features to true labels.
+
+    ``features`` turns uint8 images ``[N, C, H, W]`` into vectors ``[N, D]``. It is fitted to the training images, or
+    to PROBED of them, evenly spaced. None when nobody knows their true labels.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if data.true_labels is None:
+        return None
+    count = len(data.true_labels)
+    probed = torch.linspace(0, count - 1, min(count, PROBED), dtype=torch.float64).round().long()
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=PROBE_ITERATIONS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # close enough by then, and it is a diagnosis
+        probe.fit(features(data.train.images[probed]).numpy(), data.true_labels[probed].numpy())
+    return 100 * float(probe.score(features(data.test.images).numpy(), data.test.labels.numpy()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,9 @@ from sanm import models
 from sanm.components import SANM
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank, normalise
+from sanm.errors import DivergedError
 from sanm.methods import Method, method_class
+from sanm.precision import autocast, set_matrix_precision
 from sanm.quality import CleanProbability
 from sanm.schedule import optimizer_for, set_epoch
 from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
@@ -28,10 +29,6 @@ from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
 EVALUATION_BATCH = 500
 STEPS_BETWEEN_CHECKS = 20
 """A finite loss is asked for this seldom: the question makes the host wait for the device."""
-
-
-class DivergedError(Exception):
-    """A loss that is not finite; says at which epoch and step."""
 
 
 @dataclass(frozen=True)
@@ -50,22 +47,31 @@ class EpochSummary:
 class Trainer(nn.Module):
     """A run in memory. ``state()`` and ``load()`` are the whole checkpoint; no true label comes in here.
 
-    ``config`` is the checked config of the run; see ``conf/``.
+    ``config`` is the checked config of the run; see ``conf/``. Every network starts from the weights ``encoder``, if
+    there are any; the classifiers' weights are their own in any case.
     """
 
-    def __init__(self, config: Mapping[str, Any], train: TrainingSet, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        train: TrainingSet,
+        device: torch.device,
+        encoder: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.settings, self.device = config, config["trainer"], device
         self.random = Random(int(config["seed"]), device)
         self.num_classes = train.num_classes
-        if device.type == "cuda":  # of the process, and so set anew by each run: its precision is what it says
-            torch.backends.cudnn.allow_tf32 = self.settings["precision"] != "fp32"
-            torch.backends.cuda.matmul.allow_tf32 = self.settings["precision"] != "fp32"
+        set_matrix_precision(device, self.settings["precision"])
         self.given = train.given_labels.to(device)
         self.bank = ImageBank(train, config["data"]["augment"], device)
         with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
             torch.manual_seed(int(config["seed"]))
             self._build(train)
+        if encoder is not None:
+            for network in self.networks:
+                network.load_state_dict(encoder, strict=False)
+        self.method.adopt(list(self._networks()))
         self.to(device).to(memory_format=torch.channels_last)
         self.optimizers = [self._optimizer(k) for k in range(len(self.networks))]
         self.epochs_done = 0
@@ -75,13 +81,14 @@ class Trainer(nn.Module):
         made = method_class(method["name"])(method, len(self.given), self.num_classes, self.settings["batch_size"])
         self.method: Method = made
         count = 1 + max(k for turn in made.turns for k in turn)
-        channels = train.images.shape[1]
-        self.networks = nn.ModuleList(models.build(config["model"], channels, train.num_classes) for _ in range(count))
+        channels, *size = train.images.shape[1:]
+        self.networks = nn.ModuleList(
+            models.build(config["model"], channels, train.num_classes, (size[0], size[1])) for _ in range(count)
+        )
         window = int(config["quality"]["window"])
         self.quality = CleanProbability(
             count, len(self.given), window, int(config["seed"]), int(config["quality"]["iterations"])
         )
-        made.adopt(list(self._networks()))
         example = self.bank.plain(torch.zeros(2, dtype=torch.int64, device=self.device)).cpu()
         self.sanm = SANM(config, list(self._networks()), example, self.bank.mean, self.bank.std)
 
@@ -182,11 +189,8 @@ class Trainer(nn.Module):
         optimizer.step()
         self.method.after_step(networks, step)
 
-    @contextmanager
-    def _autocast(self) -> Iterator[None]:
-        enabled = self.settings["precision"] == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled):
-            yield
+    def _autocast(self) -> torch.autocast:
+        return autocast(self.device, self.settings["precision"])
 
     # ---- looking at the data without learning
 

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from sanm.data import datasets, noise
 from sanm.data.noise._settings import seed_of
-from sanm.data.types import Data, LabeledImages, Labels, LabelTask, Source, TrainingSet
+from sanm.data.types import Data, Images, LabeledImages, Labels, LabelTask, Source, TrainingSet
 from sanm.errors import InputError
 
-__all__ = ["Data", "LabelTask", "LabeledImages", "Source", "TrainingSet", "prepare"]
+__all__ = ["Data", "Images", "LabelTask", "LabeledImages", "Source", "TrainingSet", "prepare"]
 
 SUBSET_SEED = 20_000  # constant: every run, whatever its seed, sees the same subset
 VALIDATION_SEED = 30_000  # with the noise seed: the split is redrawn exactly when the noise is

@@ -46,17 +46,23 @@ class LabelTask:
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingSet:
-    """All that training may see; the true labels are not in it."""
+class Images:
+    """Images without labels, and what normalises them."""
 
     images: Tensor  # [N, C, H, W] uint8
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet(Images):
+    """All that training may see; the true labels are not in it."""
+
     given_labels: Tensor  # [N] int64
     index: Tensor  # [N] int64, positions in the full training set, ascending
     keys: tuple[str, ...]
     num_classes: int
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,7 @@
-"""Networks: a file here is a network, its name is the config's ``model.name``."""
+"""Networks: a file here is a network, its name is the config's ``model.name``.
+
+Each has ``build(settings, channels, num_classes)``, and ``SMALLEST`` if it needs images of so many pixels a side.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,21 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from sanm.errors import InputError
 from sanm.types import Network
 
 
-def build(settings: Mapping[str, Any], channels: int, num_classes: int) -> Network:
-    """The network of ``settings["name"]`` for images of ``channels`` channels, freshly initialised."""
+def build(settings: Mapping[str, Any], channels: int, num_classes: int, size: tuple[int, int] | None = None) -> Network:
+    """The network of ``settings["name"]`` for images of ``channels`` channels, freshly initialised.
+
+    Raises InputError when images of ``size`` (height, width) are too small for it.
+    """
     module = import_module(f"{__name__}.{settings['name']}")
+    smallest = getattr(module, "SMALLEST", 1)
+    if size is not None and min(size) < smallest:
+        raise InputError(
+            f"model={settings['name']} needs images of at least {smallest}x{smallest} pixels, "
+            f"these have {size[0]}x{size[1]}: choose another model or larger images"
+        )
     network: Network = module.build(settings, channels, num_classes)
     return network

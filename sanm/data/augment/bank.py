@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sanm.data import TrainingSet
 from sanm.data.augment import policies
 from sanm.data.augment.simclr import simclr as simclr_view
+from sanm.data.types import Images
 from sanm.types import Random
 
 
@@ -31,12 +31,12 @@ class ImageBank:
     with probability one half).
     """
 
-    def __init__(self, train: TrainingSet, augment: Mapping[str, Any], device: torch.device) -> None:
+    def __init__(self, images: Images, augment: Mapping[str, Any], device: torch.device) -> None:
         self.padding, self.flip = int(augment["crop_padding"]), bool(augment["flip"])
-        self.mean = torch.tensor(train.mean, device=device)
-        self.std = torch.tensor(train.std, device=device)
-        self.size: tuple[int, int] = (train.images.shape[2], train.images.shape[3])
-        padded = torch.nn.functional.pad(train.images, (self.padding,) * 4)
+        self.mean = torch.tensor(images.mean, device=device)
+        self.std = torch.tensor(images.std, device=device)
+        self.size: tuple[int, int] = (images.images.shape[2], images.images.shape[3])
+        padded = torch.nn.functional.pad(images.images, (self.padding,) * 4)
         self._padded = padded.permute(0, 2, 3, 1).contiguous().to(device)
 
     def plain(self, index: Tensor) -> Tensor:
