@@ -45,6 +45,13 @@ class MaskStrategy:
 
 
 @dataclass
+class MaskSource:
+    name: str
+    weights: str | None
+    input_size: int | None
+
+
+@dataclass
 class Variant:
     masked_views: str
     activation: str
@@ -87,6 +94,7 @@ class Schema:
     components: Components
     tau: Tau
     mask_strategy: MaskStrategy
+    mask_source: MaskSource
     variant: Variant
     data: dict[str, Any]
     model: dict[str, Any]
@@ -109,6 +117,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.guess_on": ("weak", "none"),
     "noise.convention": ("inclusive", "exclusive"),
     "mask_strategy.name": ("adaptive", "fixed", "random"),
+    "mask_source.name": ("self", "pretrained"),
     "variant.masked_views": ("joint", "separate"),
     "variant.activation": ("class", "energy"),
     "variant.ratio_at_maximum": RATIOS,
@@ -145,6 +154,7 @@ RANGES: dict[str, Range] = {
     "components.start": Range(0),
     "tau.value": Range(0, 1),
     "mask_strategy.aspect": Range(0, 1, above=True),
+    "mask_source.input_size": Range(64, 1024),  # a map of 2 x 2 at least
     "variant.painted_part": Range(0, 1, above=True),
     "variant.reconstruction_weight": Range(0),
     "base_method.warm_up": Range(0),
@@ -263,6 +273,10 @@ def _check_combinations(config: Plain) -> None:
     components = config["components"]
     if not components["amg"] and (components["nlr"] or components["smr"]):
         raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")
+    if config["mask_source"]["name"] == "pretrained" and config["mask_source"]["input_size"] is None:
+        raise InputError(
+            "mask_source.name=pretrained needs an input_size; choose mask_source=pretrained, which has one"
+        )
     if config["trainer"]["last_window"] > config["trainer"]["epochs"]:
         raise InputError("trainer.last_window is more than trainer.epochs; lower it")
 
