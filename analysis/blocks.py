@@ -10,7 +10,7 @@ from analysis.load import setting_columns
 
 # Sections of a config that only SANM reads. A run lacks what cannot matter to it: a plain method has none of
 # these, a run without reconstruction lacks the settings of the reconstruction.
-SANM_SECTIONS = ("tau", "mask_strategy", "variant")
+SANM_SECTIONS = ("tau", "mask_strategy", "mask_source", "variant")
 
 Settings = frozenset[tuple[str, object]]
 

@@ -154,7 +154,10 @@ def _settings(directory: Path) -> dict[str, object]:
     config = yaml.load(text, Loader=YAML_LOADER)
     if not isinstance(config, dict):
         raise UnreadableError("config.yaml holds no settings")
-    return _flatten(config)
+    settings = _flatten(config)
+    if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
+        settings.setdefault("mask_source.name", "self")
+    return settings
 
 
 def _result(directory: Path) -> dict[str, object] | None:

@@ -38,6 +38,7 @@ SANM_SETTING: dict[str, object] = {
     "tau.value": 0.2,
     "mask_strategy.name": "adaptive",
     "mask_strategy.aspect": 0.8,
+    "mask_source.name": "self",
     "variant.masked_views": "joint",
     "variant.activation": "class",
     "variant.ratio_at_maximum": "two_minus_w",

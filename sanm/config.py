@@ -45,6 +45,13 @@ class MaskStrategy:
 
 
 @dataclass
+class MaskSource:
+    name: str
+    weights: str | None
+    input_size: int | None
+
+
+@dataclass
 class Variant:
     masked_views: str
     activation: str
@@ -95,6 +102,7 @@ class Schema:
     components: Components
     tau: Tau
     mask_strategy: MaskStrategy
+    mask_source: MaskSource
     variant: Variant
     data: dict[str, Any]
     model: dict[str, Any]
@@ -124,6 +132,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "noise.definition": ("superclass_next", "superclass_uniform", "superclass_pair", "block5", "pair_100"),
     "noise.scale": ("raw", "unit", "normalised"),
     "mask_strategy.name": ("adaptive", "fixed", "random"),
+    "mask_source.name": ("self", "pretrained"),
     "variant.masked_views": ("joint", "separate"),
     "variant.activation": ("class", "energy"),
     "variant.ratio_at_maximum": RATIOS,
@@ -174,6 +183,7 @@ RANGES: dict[str, Range] = {
     "components.start": Range(0),
     "tau.value": Range(0, 1),
     "mask_strategy.aspect": Range(0, 1, above=True),
+    "mask_source.input_size": Range(64, 1024),  # a map of 2 x 2 at least
     "variant.painted_part": Range(0, 1, above=True),
     "variant.reconstruction_weight": Range(0),
     "base_method.warm_up": Range(0),
@@ -309,6 +319,10 @@ def _check_combinations(config: Plain) -> None:
         raise InputError("pretrain.warm_up is more than pretrain.epochs; lower it")
     if config["pretrain"]["name"] == "file" and not config["pretrain"].get("path"):
         raise InputError("pretrain=file needs pretrain.path=FILE, a checkpoint to start from")
+    if config["mask_source"]["name"] == "pretrained" and config["mask_source"]["input_size"] is None:
+        raise InputError(
+            "mask_source.name=pretrained needs an input_size; choose mask_source=pretrained, which has one"
+        )
     _check_schedule(config["trainer"])
 
 

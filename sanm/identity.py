@@ -18,7 +18,9 @@ Plain = dict[str, Any]
 NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
 NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",), "pretrain": ("path",)}
 NO_PART_IN_ENCODERS = ("validation", "test_subset")
-SANM_ONLY = ("tau", "mask_strategy", "variant")
+SANM_ONLY = ("tau", "mask_strategy", "mask_source", "variant")
+PUBLISHED_MASK_WEIGHTS = ("IMAGENET1K_V1", "f37072fd")
+"""torchvision's name for the default weights of mask_source=pretrained, and how the hash of their file begins."""
 RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
 
 
@@ -63,12 +65,26 @@ def _without_idle_settings(config: Plain) -> Plain:
     if not components["amg"]:
         del kept["components"]["start"]
         return {key: value for key, value in kept.items() if key not in SANM_ONLY}
+    kept["mask_source"] = _frozen_source(config["mask_source"]) if takes_frozen_masks(config) else None
     idle = _idle_variant_keys(components, config["mask_strategy"]["name"])
     kept["variant"] = {key: value for key, value in config["variant"].items() if key not in idle}
     ratios = {kept["variant"].get(key) for key in RATIO_KEYS}
     if ratios <= {"released", "as_maximum"}:  # these formulas have numbers of their own
         del kept["tau"]
     return kept
+
+
+def takes_frozen_masks(config: Mapping[str, Any]) -> bool:
+    """Whether the run takes its masks from a frozen network: it then reads that network's weights."""
+    source = config.get("mask_source") or {"name": "self"}  # which is not said in an identity
+    return bool(config["components"]["amg"]) and source["name"] == "pretrained"
+
+
+def _frozen_source(settings: Plain) -> Plain:
+    name, published = PUBLISHED_MASK_WEIGHTS
+    given = settings["weights"]
+    found = file_fingerprint(str(given), "mask_source.weights") if given else published
+    return {**settings, "weights": name if found.startswith(published) else found}
 
 
 def _idle_variant_keys(components: Plain, strategy: str) -> set[str]:

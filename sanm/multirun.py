@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError
 from sanm.explain import one_line
-from sanm.fetch import fetch
+from sanm.fetch import check_mask_weights, fetch
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -67,9 +67,12 @@ def cells_of(overrides: list[str], config_name: str) -> list[RunDirectory]:
             config = checked(compose(config_name, overrides=list(cell)))
             fetch(config)
             name = run_name(identity(config))
+            run = RunDirectory(Path(config["runs_dir"]).expanduser(), name)
+            if run.status() != "done":
+                check_mask_weights(config)
         except InputError as error:
             raise InputError(f"{error} (in the cell {' '.join(cell)})") from error
-        cells[name] = RunDirectory(Path(config["runs_dir"]).expanduser(), name)
+        cells[name] = run
     return list(cells.values())
 
 

@@ -14,7 +14,9 @@ from sanm.identity import digest, folder_fingerprint, run_name
 from tests.conftest import ROOT, config_of, record_of
 
 
-@pytest.mark.parametrize("group", ["base_method", "noise", "components", "tau", "mask_strategy", "variant", "data"])
+@pytest.mark.parametrize(
+    "group", ["base_method", "noise", "components", "tau", "mask_strategy", "mask_source", "variant", "data"]
+)
 def test_every_shipped_option_composes(group: str) -> None:
     for option in sorted((ROOT / "conf" / group).glob("*.yaml")):
         if (group, option.stem) in {("data", "cifar10"), ("data", "cifar100")}:
@@ -41,6 +43,9 @@ def test_every_shipped_option_composes(group: str) -> None:
         (("mask_strategy.aspect=0",), r"mask_strategy\.aspect=0.*: must be a number in \(0, 1\]"),
         (("components=none", "components.nlr=true"), "NLR and SMR need AMG"),
         (("components=none", "components.smr=true"), "NLR and SMR need AMG"),
+        (("mask_source.name=other",), r"mask_source\.name=other: choose one of self, pretrained"),
+        (("mask_source.name=pretrained",), "needs an input_size; choose mask_source=pretrained"),
+        (("mask_source=pretrained", "mask_source.input_size=32"), r"input_size=32: must be .* \[64, 1024\]"),
         (("variant.fill=blue",), r"variant\.fill=blue: choose one of pixel_uniform, box_color"),
         (("trainer.epochs=ten",), r"trainer\.epochs.*'ten'"),
         (("trainer.epochs=0",), r"trainer\.epochs=0"),
@@ -127,7 +132,9 @@ def test_identity_ignores_what_cannot_change_a_result(neutral: str) -> None:
     assert name(neutral) == name()
 
 
-@pytest.mark.parametrize("one", ["tau.value=0.3", "mask_strategy=random", "variant=released", "components.start=3"])
+@pytest.mark.parametrize(
+    "one", ["tau.value=0.3", "mask_strategy=random", "mask_source=pretrained", "variant=released", "components.start=3"]
+)
 def test_sanms_settings_matter_only_where_it_takes_part(one: str) -> None:
     assert name("components=none", one) == name("components=none")
     assert name("components=full", one) != name("components=full")
@@ -176,6 +183,37 @@ def test_other_files_are_another_run(tmp_path: Path) -> None:
     assert name("noise=file", f"noise.path={copy}") != first
     with pytest.raises(InputError, match=r"noise\.path=.*cannot be read"):
         name("noise=file", f"noise.path={tmp_path / 'none.json'}")
+
+
+def test_masks_by_the_learning_network_are_not_written_down() -> None:
+    from sanm.identity import identity
+
+    for overrides in ((), ("components=none",), ("components=amg", "variant=released")):
+        config = config_of(*overrides)
+        older = {key: value for key, value in config.items() if key != "mask_source"}
+        assert digest(identity(config)) == digest(identity(older))
+    assert name("mask_source.weights=x", "mask_source.input_size=96") == name(), "settings of the other option"
+
+
+def test_masks_by_another_network_are_another_run() -> None:
+    frozen = name("mask_source=pretrained")
+    assert frozen != name()
+    assert frozen != name("mask_source=pretrained", "mask_source.input_size=224")
+    assert name("components=none", "mask_source=pretrained", "mask_source.weights=/none") == name("components=none")
+    assert record_of("mask_source=pretrained")["mask_source"]["weights"] == "IMAGENET1K_V1"
+
+
+def test_weights_count_by_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        (tmp_path / place).write_bytes(content)
+    a, b, c = (name("mask_source=pretrained", f"mask_source.weights={tmp_path / place}") for place in "abc")
+    assert a == b != c
+    assert a != name("mask_source=pretrained")
+    with pytest.raises(InputError, match=r"mask_source\.weights=.*none cannot be read"):
+        name("mask_source=pretrained", f"mask_source.weights={tmp_path / 'none'}")
+    monkeypatch.setattr("sanm.identity.file_fingerprint", lambda path, key: "f37072fd01234567")
+    published = name("mask_source=pretrained", f"mask_source.weights={tmp_path / 'a'}")
+    assert published == name("mask_source=pretrained"), "a copy of torchvision's file is torchvision's"
 
 
 def test_a_moved_folder_is_the_same_data_and_a_changed_one_is_not(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ PROTOCOL = (
     "trainer.batch_size",
     "tau.value",
     "mask_strategy.name",
+    "mask_source.name",
     "variant.masked_views",
     "variant.ratio_at_maximum",
     "variant.reconstruction_weight",

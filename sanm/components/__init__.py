@@ -1,7 +1,8 @@
 """SANM (Tu et al., CVPR 2023) as a plug-in: it adds masked views to a batch, and a reconstruction to its loss.
 
 ``amg`` says where and how much to mask, ``nlr`` what to believe of the masked views, ``smr`` rebuilds the unmasked
-image. No method is known here and no method knows of it.
+image; ``mask_source`` is a frozen network that can say where in place of the one that learns. No method is known here
+and no method knows of it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sanm.components import amg, nlr, smr
+from sanm.components import amg, mask_source, nlr, smr
 from sanm.types import Batch, Forward, Look, Network, Step
 
 
 class SANM(nn.Module):
-    """``settings`` is the whole config: its ``components``, ``tau``, ``mask_strategy`` and ``variant`` are read.
+    """``settings`` is the whole config: its ``components``, ``tau``, ``mask_strategy``, ``mask_source`` and
+    ``variant`` are read.
 
     ``mean`` and ``std`` ``[C]`` undo the normalisation for masks that are painted in image space.
     """
@@ -33,7 +35,8 @@ class SANM(nn.Module):
         if not self.masking:
             return
         self.variant = settings["variant"]
-        self.masks = amg.Masks(settings["tau"], settings["mask_strategy"], self.variant, mean, std)
+        source = mask_source.source_of(settings["mask_source"], mean, std)
+        self.masks = amg.Masks(settings["tau"], settings["mask_strategy"], self.variant, mean, std, source)
         pixels = self.variant["reconstruction_space"] == "image"
         self.unit = std[:, None, None] if pixels else torch.ones_like(std)[:, None, None]
         if self.components["smr"]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from sanm.components.mask_source import FrozenSource
 from sanm.types import Look, Network, Step
 
 
@@ -24,7 +25,10 @@ class Masked(NamedTuple):
 
 
 class Masks:
-    """Makes the masked views of a batch; holds settings and constants, no state."""
+    """Makes the masked views of a batch; holds settings and constants, no state.
+
+    ``source`` is the frozen network whose activation counts; None: that of the network that learns.
+    """
 
     def __init__(
         self,
@@ -33,15 +37,17 @@ class Masks:
         variant: Mapping[str, Any],
         mean: Tensor,
         std: Tensor,
+        source: FrozenSource | None = None,
     ) -> None:
         self.tau, self.strategy, self.variant = float(tau["value"]), strategy, variant
         self.mean, self.std = mean[:, None, None], std[:, None, None]
+        self.source = source
         self.num_views = 1 if variant["masked_views"] == "joint" else 2
 
     def __call__(self, look: Look, network: Network, clean: Tensor, step: Step) -> Masked:
-        """Masks for the first view of the look, by the network that is about to learn from them."""
+        """Masks for the first view of the look, by the network that is about to learn from them or by the source."""
         images, generator = look.x[0], step.random.device
-        activation = activation_map(look, network, step.network, self.variant["activation"])
+        activation = self.activation(look, network, step.network)
         nominal = self.ratios(clean, generator)
         peaks = torch.stack([activation.flatten(1).argmax(1), activation.flatten(1).argmin(1)])
         boxes = self.boxes(peaks, nominal, activation.shape[1:], generator)
@@ -49,6 +55,14 @@ class Masks:
             boxes, nominal = boxes.any(0, keepdim=True), nominal.sum(0, keepdim=True)
         ratio = nominal if self.variant["label_ratio"] == "nominal" else boxes.flatten(2).float().mean(2)
         return Masked(self.paint(images, boxes, generator), ratio)
+
+    def activation(self, look: Look, network: Network, k: int) -> Tensor:
+        """Eq. 1: ``[B, H, W]``, of network k or of the source, for the first view of the look."""
+        kind = self.variant["activation"]
+        if self.source is None:
+            return activation_map(look, network, k, kind)
+        frozen_look = self.source.look(look.x[0])
+        return activation_map(frozen_look, self.source.network, 0, kind, look.x.shape[-2:])
 
     def ratios(self, clean: Tensor, generator: torch.Generator) -> Tensor:
         """Eq. 2: mask ratio ``[2, B]`` at the most and at the least activated point, as shares of the image."""
@@ -96,8 +110,8 @@ class Masks:
         return torch.where(boxes[:, :, None], paint, images)
 
 
-def activation_map(look: Look, network: Network, k: int, kind: str) -> Tensor:
-    """Eq. 1: ``[B, H, W]``, the map of the first view, bilinear to the size of the image.
+def activation_map(look: Look, network: Network, k: int, kind: str, size: torch.Size | None = None) -> Tensor:
+    """Eq. 1: ``[B, H, W]``, the map of the first view, bilinear to ``size``: by default that of the images looked at.
 
     ``class``: the class activation map of the class with the largest prediction. ``energy``: the sum over channels
     of squares, which knows no class.
@@ -108,8 +122,7 @@ def activation_map(look: Look, network: Network, k: int, kind: str) -> Tensor:
         activation = torch.einsum("bdhw,bd->bhw", features, weights.float())
     else:
         activation = features.square().sum(1)
-    size = look.x.shape[-2:]
-    return interpolate(activation[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    return interpolate(activation[:, None], size or look.x.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
 
 
 def uniform(like: Tensor, generator: torch.Generator) -> Tensor:

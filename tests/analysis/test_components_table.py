@@ -120,6 +120,7 @@ def test_differences_only_in_the_papers_setting(runs_dir: Path, paper_settings: 
         {"trainer__lr": 0.1},
         {"tau__value": 0.3},
         {"mask_strategy__name": "random"},
+        {"mask_source__name": "pretrained"},
         {"variant__masked_views": "separate"},
         {"base_method__learn_from": "none"},
     ],
@@ -249,3 +250,17 @@ def test_statistics_are_chosen(runs_dir: Path, settings: Any, write_run: Any) ->
     assert cell(block, "full", 0.5, "selected")["mean"] == 79.5
     assert cell(block, "none", 0.5, "selected")["n"] == 0
     assert "noisy validation split" in result.notes[0]
+
+
+def test_masks_by_another_network_stand_in_a_block_of_their_own(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    """Records name only another source; rows that are not shared must not bring the two together."""
+    write_run(settings("none", 0.5), best=70.0)
+    write_run(settings("amg", 0.5), best=75.0)
+    write_run(settings("amg_nlr", 0.5, mask_source__name="pretrained", mask_source__input_size=112), best=80.0)
+    other, own = sorted(table(analysis.load(runs_dir)).blocks[:-1], key=lambda block: "name=self" in block.title)
+    assert "mask_source.name=pretrained" in other.title
+    assert "mask_source.name=self" in own.title
+    assert (cell(own, "amg", 0.5)["mean"], cell(own, "amg_nlr", 0.5)["n"]) == (75.0, 0)
+    assert (cell(other, "amg_nlr", 0.5)["mean"], cell(other, "amg", 0.5)["n"]) == (80.0, 0)
+    assert [cell(block, "none", 0.5)["mean"] for block in (own, other)] == [70.0, 70.0]
+    assert any("mask_source.name pretrained" in note for note in other.notes)

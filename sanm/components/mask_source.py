@@ -1,0 +1,147 @@
+"""Masks by another network than the one that learns: a frozen ImageNet ResNet-18 (SANM, Table 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from sanm.errors import InputError
+from sanm.types import Look, Network
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+NAMED_KEYS = 3
+
+
+class FrozenResNet18(Network):
+    """torchvision's ResNet-18 with its 1000 ImageNet classes: in eval mode, and no gradient ever."""
+
+    def __init__(self, weights: str | None) -> None:
+        """``weights`` as in ``weights_file``. Raises InputError when they are not there or are another network's."""
+        super().__init__()
+        whole = _resnet18_of(weights)
+        stem = (whole.conv1, whole.bn1, whole.relu, whole.maxpool)
+        self.body = nn.Sequential(*stem, whole.layer1, whole.layer2, whole.layer3, whole.layer4)
+        self.classifier = whole.fc
+        self.requires_grad_(False).eval()
+
+    def features(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.body(x)
+        return maps
+
+
+class FrozenSource:
+    """The frozen network beside a run: no module, so that no optimizer and no checkpoint ever holds it.
+
+    ``settings`` is the config's ``mask_source``. Images come normalised by ``mean`` and ``std [C]``, with one channel
+    or three. Raises InputError for other images, and for weights that are not there or do not fit.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], mean: Tensor, std: Tensor) -> None:
+        if len(mean) not in (1, 3):
+            raise InputError(f"mask_source=pretrained sees images of 1 or 3 channels, not {len(mean)}: set it to self")
+        self.size = int(settings["input_size"])
+        self.network = FrozenResNet18(settings["weights"]).to(mean.device).to(memory_format=torch.channels_last)
+        imagenet_mean, imagenet_std = (mean.new_tensor(constant) for constant in (IMAGENET_MEAN, IMAGENET_STD))
+        self.scale = (std / imagenet_std)[:, None, None]
+        self.shift = ((mean - imagenet_mean) / imagenet_std)[:, None, None]
+
+    def look(self, images: Tensor) -> Look:
+        """What the frozen network, number 0 of the look, sees in normalised images ``[B, C, H, W]``.
+
+        They are normalised as ImageNet's are and resized bilinearly; a single channel is shown three times.
+        """
+        renormalised = images * self.scale + self.shift  # to three channels, where there is one
+        size = (self.size, self.size)
+        resized = interpolate(renormalised, size, mode="bilinear", align_corners=False, antialias=True)
+        return Look([self.network], resized[None], "eval")
+
+
+def source_of(settings: Mapping[str, Any], mean: Tensor, std: Tensor) -> FrozenSource | None:
+    """The frozen network that the config's ``mask_source`` asks for; None where masks come from the learning one."""
+    return FrozenSource(settings, mean, std) if settings["name"] == "pretrained" else None
+
+
+def weights_file(weights: str | None) -> Path:
+    """The file ``weights``; for None torchvision's own in torch's cache, fetched into it when it is not there.
+
+    Raises InputError that says where to put which file.
+    """
+    if weights:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise InputError(
+                f"mask_source.weights={weights} is not a file: give torchvision's resnet18 as a state dict"
+            )
+        return path
+    from torchvision.models import ResNet18_Weights
+
+    url: str = ResNet18_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not path.is_file():
+        _download(url, path)
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    from filelock import FileLock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):  # runs that start together fetch once
+            if not path.is_file():
+                torch.hub.download_url_to_file(url, str(path), path.stem.rpartition("-")[2], progress=False)
+    except (OSError, RuntimeError, HTTPException) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"mask_source=pretrained: {url} could not be fetched ({reason}): "
+            f"put this file at {path}, or elsewhere and set mask_source.weights=FILE"
+        ) from error
+
+
+def _resnet18_of(weights: str | None) -> Any:
+    from torchvision.models import resnet18
+
+    path = weights_file(weights)
+    remedy = "give mask_source.weights=FILE, a state dict of torchvision's resnet18"
+    state = _read(path, remedy if weights else f"delete it, to have it fetched again, or {remedy}")
+    with torch.random.fork_rng(devices=[]):  # what the learning networks are drawn from stays as it was
+        network = resnet18(weights=None)
+    misfit = _misfit(network.state_dict(), state)
+    if misfit:
+        raise InputError(f"{path} is not of the ImageNet ResNet-18 (it {misfit}): {remedy}")
+    network.load_state_dict(state)
+    return network
+
+
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file raises nearly anything
+        raise InputError(f"{path} cannot be read as weights ({type(error).__name__}): {remedy}") from error
+    if not isinstance(state, Mapping):
+        raise InputError(f"{path} holds a {type(state).__name__}, no state dict: {remedy}")
+    return {str(key): value for key, value in state.items()}
+
+
+def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Any]) -> str:
+    """How a state dict differs from the expected one; empty where it does not."""
+    counters = {key for key in expected if key.endswith("num_batches_tracked")}  # files of old versions lack them
+    wrong = [key for key in expected if key in state and getattr(state[key], "shape", None) != expected[key].shape]
+    kinds = {
+        "lacks": [key for key in expected if key not in state and key not in counters],
+        "also has": [key for key in state if key not in expected],
+        "has other shapes of": wrong,
+    }
+    return ", ".join(f"{kind} {_first(keys)}" for kind, keys in kinds.items() if keys)
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - NAMED_KEYS} more" if len(keys) > NAMED_KEYS else ""
+    return ", ".join(keys[:NAMED_KEYS]) + more
