@@ -105,7 +105,7 @@ class Schema:
 OPEN_GROUPS = ("pretrain", "base_method", "noise", "data", "model")
 PRECISIONS = ("fp32", "tf32", "bf16")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
-POOLS = ("weak", "simclr", "none")
+POOLS = ("weak", "autoaugment", "randaugment", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
     "pretrain.pool": ("simclr", "weak"),
     "pretrain.precision": PRECISIONS,

@@ -105,8 +105,12 @@ def test_guess_mode_says_whether_looking_moves_batch_statistics(training_set: Tr
     assert tracked == (10 if guess_mode == "train" else 5)
 
 
-def test_own_pool_for_guessing(training_set: TrainingSet) -> None:
-    assert train(trainer(training_set, "base_method.guess_on=none", "components=full"), 3).epochs_done == 3
+@pytest.mark.parametrize("pool", ["none", "autoaugment", "randaugment", "simclr"])
+def test_own_pool_for_guessing_and_for_learning(training_set: TrainingSet, pool: str) -> None:
+    for key in ("guess_on", "learn_from"):
+        choice = (f"base_method.{key}={pool}", "components=full")
+        twice = [train(trainer(training_set, *choice), 3) for _ in range(2)]
+        assert same(twice[0].state(), twice[1].state())
 
 
 def test_bf16_trains(training_set: TrainingSet) -> None:

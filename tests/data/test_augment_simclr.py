@@ -64,7 +64,34 @@ def test_a_box_that_never_fits_is_the_center() -> None:
     assert (boxes == (0, 34, 8, 11)).all(1).any()
 
 
-def test_probabilities_and_orders() -> None:
+def test_jitter_is_drawn_in_every_order_alike_and_within_its_ranges() -> None:
+    drawn, strength = simclr.draw_jitter(24_000, np.random.default_rng(0))
+    jittered = drawn[:, 0] < 4
+    assert jittered.mean() == pytest.approx(0.8, abs=0.02)
+    assert (drawn[~jittered] == 4).all()
+    orders, counts = np.unique(drawn[jittered], axis=0, return_counts=True)
+    assert len(orders) == 24
+    assert (abs(counts - 800) < 5 * 800**0.5).all()
+    for operation, (low, high) in enumerate([(0.6, 1.4)] * 3 + [(-0.1, 0.1)]):
+        own = (strength[drawn == operation] - low) / (high - low)
+        assert np.quantile(own, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=0.02)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jitter_is_torchvisions_operations_in_the_order_drawn(channels: int) -> None:
+    images = images_of(20, channels, 8, 8) / 255
+    drawn, strength = simclr.draw_jitter(20, np.random.default_rng(3))
+    theirs = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue]
+    expected = images.clone()
+    for place in range(20):
+        for operation, own in zip(drawn[place], strength[place], strict=True):
+            if operation < (4 if channels == 3 else 2):
+                expected[place] = theirs[operation](expected[place], float(own))
+    simclr.jitter(images, np.random.default_rng(3))
+    torch.testing.assert_close(images, expected, atol=2e-5, rtol=0)
+
+
+def test_shares_of_jittered_and_of_gray_views() -> None:
     images = torch.rand(4000, 3, 2, 2, generator=torch.Generator().manual_seed(0)) / 2 + 0.25
     jittered = images.clone()
     simclr.jitter(jittered, np.random.default_rng(0))

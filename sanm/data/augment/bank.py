@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sanm.data.augment import policies
 from sanm.data.augment.simclr import simclr as simclr_view
 from sanm.data.types import Images
 from sanm.types import Random
@@ -48,7 +49,8 @@ class ImageBank:
 
     def views(self, pool: str, count: int, index: Tensor, random: Random) -> Tensor:
         """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
-        images = normalise(POOLS[pool](self, index.repeat(count), random), self.mean, self.std)
+        drawn = POOLS[pool](self, index.repeat(count), random).contiguous(memory_format=torch.channels_last)
+        images = normalise(drawn, self.mean, self.std)
         return images.unflatten(0, (count, len(index)))
 
     def pixels(self, index: Tensor) -> Tensor:
@@ -86,10 +88,25 @@ def weak(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
     return bank.cropped_pixels(index, random.device)
 
 
+def autoaugment(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """Crop and flip, then one of AutoAugment's sub-policies for CIFAR-10."""
+    return policies.autoaugment(bank.cropped_pixels(index, random.device), random.host)
+
+
+def randaugment(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+    """Crop and flip, then two of RandAugment's operations."""
+    return policies.randaugment(bank.cropped_pixels(index, random.device), random.host)
+
+
 def simclr(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
     """SimCLR's resized crop, flip and color distortion."""
-    view = simclr_view(bank.pixels(index), bank.flip, random.host)
-    return view.contiguous(memory_format=torch.channels_last)
+    return simclr_view(bank.pixels(index), bank.flip, random.host)
 
 
-POOLS: dict[str, Callable[[ImageBank, Tensor, Random], Tensor]] = {"none": none, "weak": weak, "simclr": simclr}
+POOLS: dict[str, Callable[[ImageBank, Tensor, Random], Tensor]] = {
+    "none": none,
+    "weak": weak,
+    "autoaugment": autoaugment,
+    "randaugment": randaugment,
+    "simclr": simclr,
+}

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Operation = Callable[[Tensor, Tensor], Tensor]
-"""Images ``[G, C, H, W]`` and one strength for each ``[G]`` -> images of the same shape and type."""
+"""Images ``[G, C, H, W]`` and what each is given ``[G, ...]`` -> images of the same shape and type."""
 
 
 def apply_drawn(
-    images: Tensor, drawn: NDArray[np.int64], strength: NDArray[Any], operations: Sequence[Operation]
+    images: Tensor, drawn: NDArray[np.int64], numbers: NDArray[Any], operations: Sequence[Operation]
 ) -> None:
-    """Change ``images [B, C, H, W]`` in place: sample b by ``operations[drawn[b]]`` with ``strength[b]``.
+    """Change ``images [B, C, H, W]`` in place: sample b by ``operations[drawn[b]]``, given ``numbers[b]``.
 
-    A number in ``drawn [B]`` that is ``len(operations)`` leaves its sample as it is. The draws are on the host, so
+    ``drawn [B]`` of ``len(operations)`` leaves a sample as it is; ``numbers`` is ``[B, ...]``. Both are on the host, so
     that the sizes of the groups are known without waiting for the device.
     """
     order = np.argsort(drawn, kind="stable")
     sizes = np.bincount(drawn, minlength=len(operations) + 1).tolist()
     rows = on_device(order, torch.int64, images.device).split(sizes)
-    strengths = on_device(strength[order], torch.float32, images.device).split(sizes)
-    for operation, group, own in zip(operations, rows, strengths, strict=False):
+    given = on_device(numbers[order], torch.float32, images.device).split(sizes)
+    for operation, group, own in zip(operations, rows, given, strict=False):
         if len(group):
             images.index_copy_(0, group, operation(images.index_select(0, group), own))
 

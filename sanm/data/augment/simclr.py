@@ -1,8 +1,9 @@
-"""SimCLR's augmentation of small images (Chen et al., ICML 2020, Appendix A and B.9), without its blur.
+"""SimCLR's augmentation of small images (Chen et al., ICML 2020, Appendix A and B.9): no blur, half the distortion.
 
-Crop of random area and aspect, resized to the image; flip; color jitter; grayscale. Every sample draws all of it on
-its own, the order of the jitter's operations too, from the distributions of torchvision's RandomResizedCrop,
-RandomHorizontalFlip, ColorJitter(0.4, 0.4, 0.4, 0.1) and RandomGrayscale.
+Crop of random area and aspect, resized to the image; flip; color jitter; grayscale. Crops cover at least a fifth of
+the image, where the paper takes 8 %. Every sample draws all of it on its own, the order of the jitter's operations
+too, from the distributions of torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter(0.4, 0.4, 0.4, 0.1)
+and RandomGrayscale.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sanm.data.augment.groups import Operation, apply_drawn, on_device
+from sanm.data.augment.operations import luma
 
 AREA = (0.2, 1.0)
 ASPECT = (3 / 4, 4 / 3)
@@ -22,7 +24,6 @@ ATTEMPTS = 10
 """Boxes drawn until one fits into the image; if none does, the image's center is taken."""
 JITTER_PROBABILITY = 0.8
 GRAY_PROBABILITY = 0.2
-LUMA = (0.2989, 0.587, 0.114)
 
 Boxes = NDArray[np.int64]
 
@@ -40,7 +41,7 @@ def simclr(images: Tensor, flip: bool, random: np.random.Generator) -> Tensor:
     jitter(out, random)
     colored = (random.random(batch) >= GRAY_PROBABILITY).astype(np.int64)
     if channels == 3:
-        apply_drawn(out, colored, np.zeros(batch), (lambda group, _: gray(group).expand_as(group),))
+        apply_drawn(out, colored, np.zeros(batch), (lambda group, _: luma(group).expand_as(group),))
     return out.mul_(255)
 
 
@@ -56,10 +57,8 @@ def draw_boxes(batch: int, height: int, width: int, random: np.random.Generator)
     fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
     first, sample = fits.argmax(1), np.arange(batch)
     tall, wide = heights[sample, first], widths[sample, first]
-    top, left = (
-        random.integers(0, np.maximum(height - tall, 0) + 1),
-        random.integers(0, np.maximum(width - wide, 0) + 1),
-    )
+    top = random.integers(0, np.maximum(height - tall, 0) + 1)
+    left = random.integers(0, np.maximum(width - wide, 0) + 1)
     boxes = np.stack([top, left, tall, wide], axis=1)
     return np.where(fits.any(1, keepdims=True), boxes, _center_box(height, width))
 
@@ -99,25 +98,26 @@ def _sampled_at(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 
 def jitter(images: Tensor, random: np.random.Generator) -> None:
-    """Color jitter, in place, of float images ``[B, C, H, W]`` in [0, 1]; each sample has its order of operations."""
-    batch = len(images)
-    operations: tuple[Operation, ...] = (brightness, contrast)
-    if images.shape[1] == 3:
-        operations += (saturation, hue)
+    """Color jitter, in place, of float images ``[B, C, H, W]`` in [0, 1]."""
+    operations: tuple[Operation, ...] = (brightness, contrast, saturation, hue)
+    drawn, strength = draw_jitter(len(images), random)
+    if images.shape[1] != 3:
+        operations = operations[:2]
+        drawn = np.minimum(drawn, len(operations))
+    for turn in range(4):
+        apply_drawn(images, drawn[:, turn], strength[:, turn], operations)
+
+
+def draw_jitter(batch: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Turn by turn ``[B, 4]`` the operation of each sample and its strength.
+
+    0 to 3 are brightness, contrast, saturation (factors in 0.6..1.4) and hue (-0.1..0.1 of a circle), in an order of
+    each sample's own; 4 is none: a fifth of the samples are not jittered.
+    """
     jittered = random.random((batch, 1)) < JITTER_PROBABILITY
     order = random.permuted(np.tile(np.arange(4), (batch, 1)), axis=1)
     strength = random.uniform((0.6, 0.6, 0.6, -0.1), (1.4, 1.4, 1.4, 0.1), (batch, 4))
-    drawn = np.where(jittered, np.minimum(order, len(operations)), len(operations))
-    for turn in range(4):
-        apply_drawn(images, drawn[:, turn], strength[np.arange(batch), order[:, turn]], operations)
-
-
-def gray(images: Tensor) -> Tensor:
-    """Luma ``[B, 1, H, W]`` (ITU-R 601) of images ``[B, 3, H, W]``; images of one channel are theirs already."""
-    if images.shape[1] != 3:
-        return images
-    red, green, blue = images.unbind(1)
-    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue)[:, None]
+    return np.where(jittered, order, 4), np.take_along_axis(strength, order, axis=1)
 
 
 def blend(images: Tensor, other: Tensor, ratio: Tensor) -> Tensor:
@@ -132,12 +132,12 @@ def brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean luma."""
-    return blend(images, gray(images).mean((1, 2, 3), keepdim=True).expand_as(images), factor)
+    return blend(images, luma(images).mean((1, 2, 3), keepdim=True).expand_as(images), factor)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's luma."""
-    return blend(images, gray(images).expand_as(images), factor)
+    return blend(images, luma(images).expand_as(images), factor)
 
 
 def hue(images: Tensor, turn: Tensor) -> Tensor:
