@@ -60,6 +60,7 @@ class Variant:
     painted_part: float
     anchor: str
     fill: str
+    masked_target: str
     label_ratio: str
     reconstruction_space: str
     reconstruction_weight: float
@@ -139,6 +140,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "variant.ratio_at_minimum": (*RATIOS, "as_maximum"),
     "variant.anchor": ("center", "corner"),
     "variant.fill": ("pixel_uniform", "box_color"),
+    "variant.masked_target": ("method", "prediction"),
     "variant.label_ratio": ("realised", "nominal"),
     "variant.reconstruction_space": ("image", "normalised"),
     "base_method.forget_rate": ("known", "estimated"),

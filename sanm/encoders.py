@@ -30,7 +30,7 @@ COLUMNS = ("epoch", "loss", "learning_rate", "seconds")
 WEIGHTS = "encoder.pt"
 LINES = 50
 """About so many epochs of a pre-training are shown, where there is no bar."""
-POLL = 5.0
+POLL = 2.0
 """Seconds between two looks at what another process is training."""
 
 Rows = list[dict[str, Any]]
@@ -75,7 +75,8 @@ def pretrained(config: Mapping[str, Any], device: torch.device, command: list[st
 
     Waits while another process is at it. Raises PretrainingError when it failed, now or, without ``retry``, earlier.
     """
-    directory = RunDirectory(Path(config["runs_dir"]).expanduser() / "encoders", encoder_name(encoder_identity(config)))
+    name = encoder_name(encoder_identity(config))
+    directory = RunDirectory(Path(config["runs_dir"]).expanduser() / "encoders", name)
     told = False
     while _needed(directory, config["retry"]):
         with directory.claim() as mine:

@@ -14,6 +14,7 @@ from sanm.data import Data, prepare
 from sanm.data.noise import write_dividemix_json
 from sanm.encoders import encoder_for
 from sanm.errors import InputError
+from sanm.identity import encoder_identity, encoder_name
 from sanm.progress import Progress
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
@@ -127,6 +128,7 @@ def _finish(
         "run_id": directory.name.rpartition("-")[2],
         "seed": config["seed"],
         "epochs": len(rows),
+        "encoder": encoder_name(encoder_identity(config)) if config["pretrain"]["name"] == "simclr" else None,
         **accuracies(rows, config["trainer"]["last_window"]),
         "nominal_noise_rate": config["noise"].get("rate"),
         "realised_noise_rate": data.realised_noise_rate,

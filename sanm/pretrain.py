@@ -7,6 +7,7 @@ it and train it themselves otherwise. Torch is imported only once it is to be tr
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,8 +22,17 @@ from sanm.run import main as run_main
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def job(composed: DictConfig) -> None:
-    """Train the encoder of what Hydra composed, if it is not there, and say so."""
-    config = checked(composed)
+    """The encoder of what Hydra composed."""
+    try:
+        status = train_or_skip(checked(composed), list(HydraConfig.get().overrides.task))
+    except InputError as error:  # here, since Hydra would add a line of its own
+        print(f"error    {error}", file=sys.stderr, flush=True)
+        status = REFUSED
+    sys.exit(status)
+
+
+def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
+    """Train the encoder if it is not there, and say so. Returns an exit status."""
     if config["pretrain"]["name"] != "simclr":
         raise InputError(f"pretrain={config['pretrain']['name']}: nothing is trained for it; choose pretrain=simclr")
     fetch(config)
@@ -30,14 +40,15 @@ def job(composed: DictConfig) -> None:
     from sanm.experiment import choose_device
 
     try:
-        directory = pretrained(config, choose_device(config["device"]), list(HydraConfig.get().overrides.task))
+        directory = pretrained(config, choose_device(config["device"]), command)
     except PretrainingError as error:
         print(f"failed   {error}", flush=True)
-        sys.exit(FAILED)
+        return FAILED
     result = directory.result()
     probe = result["linear_probe_accuracy"]
     accuracy = "" if probe is None else f", linear probe {probe:.2f} %"
     print(f"done     {directory.name}: loss {result['loss']:.3f}{accuracy}", flush=True)
+    return 0
 
 
 def main() -> None:

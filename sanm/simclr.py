@@ -19,6 +19,7 @@ from sanm import models
 from sanm.data.augment import ImageBank, normalise
 from sanm.data.types import Images
 from sanm.errors import DivergedError
+from sanm.methods import shuffled
 from sanm.precision import autocast, set_matrix_precision
 from sanm.types import Random
 
@@ -100,8 +101,7 @@ class SimCLR(nn.Module):
         """
         epoch, began = self.epochs_done, time.perf_counter()
         self.train()
-        order = torch.from_numpy(self.random.host.permutation(self.count))
-        batches = order.split(int(self.settings["batch_size"]))
+        batches = shuffled(self.count, int(self.settings["batch_size"]), self.random)
         losses: list[Tensor] = []
         for step, index in enumerate(batches):
             self._set_learning_rate(epoch, step / len(batches))

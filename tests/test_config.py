@@ -10,12 +10,25 @@ from sanm.config import CHOICES, RANGES
 from sanm.data.noise._cifar100 import DEFINITIONS
 from sanm.data.noise.instance import SCALES
 from sanm.errors import InputError
-from sanm.identity import digest, folder_fingerprint, run_name
+from sanm.identity import digest, encoder_identity, encoder_name, folder_fingerprint, run_name
 from tests.conftest import ROOT, config_of, record_of
 
 
 @pytest.mark.parametrize(
-    "group", ["base_method", "noise", "components", "tau", "mask_strategy", "mask_source", "variant", "data"]
+    "group",
+    [
+        "base_method",
+        "noise",
+        "components",
+        "tau",
+        "mask_strategy",
+        "mask_source",
+        "variant",
+        "data",
+        "model",
+        "pretrain",
+        "trainer",
+    ],
 )
 def test_every_shipped_option_composes(group: str) -> None:
     for option in sorted((ROOT / "conf" / group).glob("*.yaml")):
@@ -23,7 +36,9 @@ def test_every_shipped_option_composes(group: str) -> None:
             config_of(f"data={option.stem}")
         else:
             config_of(
-                f"{group}={option.stem}", "base_method.warm_up=2", *(["noise.path=x"] if option.stem == "file" else [])
+                f"{group}={option.stem}",
+                "base_method.warm_up=2",
+                *([f"{group}.path=x"] if option.stem == "file" else []),
             )
 
 
@@ -60,6 +75,12 @@ def test_every_shipped_option_composes(group: str) -> None:
         (("base_method.views=1.5",), r"base_method\.views=1\.5: must be a whole number"),
         (("data.augment.flip=3",), r"data\.augment\.flip=3: must be true or false"),
         (("model.widths=16",), r"model\.widths=16: must be a list"),
+        (("pretrain=simclr", "pretrain.temperature=0"), r"pretrain\.temperature=0.*: must be a number above 0"),
+        (("pretrain=simclr", "pretrain.warm_up=21"), r"pretrain\.warm_up is more than pretrain\.epochs"),
+        (("pretrain=simclr", "pretrain.pool=none"), r"pretrain\.pool=none: choose one of simclr, weak"),
+        (("pretrain=file",), r"pretrain=file needs pretrain\.path=FILE"),
+        (("model=resnet18", "model.block=big"), r"model\.block=big: choose one of basic, bottleneck"),
+        (("model=cnn9", "model.dropout=1"), r"model\.dropout=1.*: must be a number in \[0, 0\.9\]"),
         (("seed=-1",), r"seed=-1"),
         (("seed=1.5",), r"seed"),
         (
@@ -155,6 +176,16 @@ def test_identity_holds_what_can(one: str) -> None:
     assert name(one) != name()
 
 
+def test_without_pre_training_runs_are_what_they_were_before_there_was_any() -> None:
+    assert name("pretrain=none") == name() == "dividemix-full-symmetric0.5-digits-seed1-18a400ffc0"
+    assert name("base_method=ce", "components=none") == "ce-none-symmetric0.5-digits-seed1-bb174e44d9"
+
+
+@pytest.mark.parametrize("one", ["pretrain.seed=2", "pretrain.epochs=30", "pretrain.lr=0.2", "pretrain.pool=weak"])
+def test_a_run_is_another_with_another_encoder(one: str) -> None:
+    assert len({name(), name("pretrain=simclr"), name("pretrain=simclr", one)}) == 3
+
+
 def test_a_new_setting_that_is_off_keeps_old_identities() -> None:
     record = record_of()
     from sanm.identity import identity
@@ -167,6 +198,40 @@ def test_a_definition_that_is_not_given_is_not_in_the_identity() -> None:
     assert record_of("noise=asymmetric")["noise"] == {"name": "asymmetric", "rate": 0.4, "seed": 1}
     assert name("noise=asymmetric", "noise.definition=block5") != name("noise=asymmetric")
     assert name("noise=instance", "noise.scale=unit") != name("noise=instance")
+
+
+def encoder(*overrides: str) -> str:
+    return encoder_name(encoder_identity(config_of("pretrain=simclr", *overrides)))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "seed=2", "noise.rate=0.2", "noise=none", "base_method=ce", "components=none", "trainer.epochs=30",
+        "data.validation=0", "data.test_subset=100", "device=cpu", "tau=low",
+    ],
+)  # fmt: skip
+def test_runs_share_an_encoder_whatever_their_labels_method_or_seed(other: str) -> None:
+    assert encoder(other) == encoder()
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["pretrain.seed=2", "pretrain.epochs=30", "data.subset=500", "model=preact_small", "data.augment.flip=true"],
+)
+def test_an_encoder_is_its_recipe_images_and_network(other: str) -> None:
+    assert encoder(other) != encoder()
+
+
+def test_published_recipe_of_pre_training() -> None:
+    with_tables = config_of("pretrain=simclr", "data=cifar10")["pretrain"]
+    recipe = {key: value for key, value in with_tables.items() if key != "tables"}
+    assert recipe == {
+        "name": "simclr", "epochs": 1000, "batch_size": 1024, "lr": 0.5, "warm_up": 10, "momentum": 0.9,
+        "weight_decay": 1e-4, "temperature": 0.5, "loss_scale": pytest.approx(0.5 / 0.07), "projection": 128,
+        "pool": "simclr", "precision": "fp32", "seed": 1,
+    }  # fmt: skip
+    assert config_of("pretrain=simclr")["pretrain"]["epochs"] == 20
 
 
 def test_other_files_are_another_run(tmp_path: Path) -> None:

@@ -50,7 +50,9 @@ class SANM(nn.Module):
         if not self.active(step.epoch):
             return batch
         masked = self.masks(look, network, batch.clean, step)
-        targets = batch.y[0].expand(len(masked.x), *batch.y.shape[1:])
+        predicts = self.variant["masked_target"] == "prediction"
+        believed = look.probs(step.network)[0] if predicts else batch.y[0]
+        targets = believed.expand(len(masked.x), *believed.shape)
         if self.components["nlr"]:
             targets = nlr.soften(targets, masked.ratio, bounded=self.variant["label_ratio"] == "realised")
         return batch.with_views(masked.x, targets)
