@@ -28,7 +28,7 @@ TINY = (
 )
 EVERY_KIND = [
     (method, components)
-    for method in ("ce", "dividemix")
+    for method in ("ce", "dividemix", "coteaching", "cdr", "elr", "elr_plus", "c2d")
     for components in ("none", "amg", "amg_nlr", "amg_smr", "full")
 ]
 
@@ -72,7 +72,7 @@ def test_cross_entropy_without_components_is_the_plain_loop_bit_for_bit(training
     assert same(dict(made.networks[0].state_dict()), dict(network.state_dict()))
 
 
-@pytest.mark.parametrize("method", ["ce", "dividemix"])
+@pytest.mark.parametrize("method", ["ce", "dividemix", "coteaching", "cdr", "elr", "elr_plus", "c2d"])
 def test_components_that_never_start_change_nothing(training_set: TrainingSet, method: str) -> None:
     plain = train(trainer(training_set, f"base_method={method}", "components=none"), 3)
     idle = train(trainer(training_set, f"base_method={method}", "components=amg_nlr", "components.start=9"), 3)
