@@ -30,11 +30,12 @@ def decoder_for(network: Network, images: Tensor) -> nn.Sequential:
 def reconstruction_error(decoder: nn.Module, features: Tensor, images: Tensor, unit: Tensor) -> Tensor:
     """Mean squared error between the images ``[B, C, H, W]`` and what is rebuilt from ``features [M * B, D, h, w]``.
 
-    The features are those of masked views of the same images, view by view. The error is over the whole image;
-    ``unit [C, 1, 1]`` is what a difference of one is worth: the data's deviation to count pixels in [0, 1], else 1.
+    The features are those of masked views of the same images, view by view. The error is over the whole image,
+    that of several masked views the sum of theirs, as in the released code; ``unit [C, 1, 1]`` is what a difference of
+    one is worth: the data's deviation to count pixels in [0, 1], else 1.
     """
     rebuilt = decoder(features).float()
     if rebuilt.shape[-2:] != images.shape[-2:]:  # sizes that are not a power of two times the map
         rebuilt = interpolate(rebuilt, images.shape[-2:], mode="bilinear", align_corners=False)
     views = len(rebuilt) // len(images)
-    return mse_loss(rebuilt * unit, images.repeat(views, 1, 1, 1) * unit)
+    return views * mse_loss(rebuilt * unit, images.repeat(views, 1, 1, 1) * unit)
