@@ -123,7 +123,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
 POOLS = ("weak", "autoaugment", "randaugment", "simclr", "none")
 CHOICES: dict[str, tuple[str, ...]] = {
-    "pretrain.pool": ("simclr", "weak"),
+    "pretrain.pool": ("simclr", "weak", "autoaugment", "randaugment"),
     "pretrain.precision": PRECISIONS,
     "model.block": ("basic", "bottleneck"),
     "base_method.guess_mode": ("train", "eval"),

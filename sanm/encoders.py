@@ -56,8 +56,17 @@ def encoder_for(
         return _from_file(config, train)
     directory = pretrained(config, device, command)
     print(f"encoder  {directory.name}", flush=True)
-    weights: dict[str, Tensor] = torch.load(directory.path / WEIGHTS, map_location="cpu", weights_only=True)
-    return weights
+    return _weights(directory)
+
+
+def _weights(directory: RunDirectory) -> dict[str, Tensor]:
+    try:
+        found: dict[str, Tensor] = torch.load(directory.path / WEIGHTS, map_location="cpu", weights_only=True)
+    except (OSError, *checkpoint.UNREADABLE) as error:
+        raise InputError(
+            f"{directory.path / WEIGHTS} cannot be read: delete {directory.path} to train this encoder again"
+        ) from error
+    return found
 
 
 def _from_file(config: Mapping[str, Any], train: TrainingSet) -> dict[str, Tensor]:

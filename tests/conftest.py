@@ -45,6 +45,10 @@ def record_of(*overrides: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def training_set() -> TrainingSet:
+    return small_training_set()
+
+
+def small_training_set() -> TrainingSet:
     """160 images of 8x8 in three channels, four classes that can be told apart, a fifth of the labels wrong."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(160) % 4

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
-from sanm.config import CHOICES, RANGES
+from sanm.config import CHOICES, CONF, RANGES
 from sanm.data.noise._cifar100 import DEFINITIONS
 from sanm.data.noise.instance import SCALES
 from sanm.errors import InputError
@@ -244,6 +246,19 @@ def test_runs_share_an_encoder_whatever_their_labels_method_or_seed(other: str) 
 )
 def test_an_encoder_is_its_recipe_images_and_network(other: str) -> None:
     assert encoder(other) != encoder()
+
+
+def test_a_method_can_choose_its_pre_training(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    shutil.copytree(CONF, conf)
+    choice = "defaults:\n  - override /pretrain@_global_.pretrain: simclr\n"
+    (conf / "base_method" / "x.yaml").write_text(choice + "name: x\nwarm_up: 5\n")
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        chosen, overridden, other = (
+            compose("config", overrides=overrides).pretrain.name
+            for overrides in (["base_method=x"], ["base_method=x", "pretrain=none"], ["base_method=ce"])
+        )
+    assert (chosen, overridden, other) == ("simclr", "none", "none")
 
 
 def test_published_recipe_of_pre_training() -> None:

@@ -152,6 +152,15 @@ def test_one_that_diverges_fails_its_runs_until_retried(tmp_path: Path, capsys: 
     assert "pretrain " in capsys.readouterr().out
 
 
+def test_weights_that_cannot_be_read_say_what_to_do(tmp_path: Path, training_set: TrainingSet) -> None:
+    config = config_in(tmp_path, "pretrain.epochs=1")
+    directory = pretrained(config, CPU, [])
+    for break_it in (lambda path: path.write_bytes(b"half"), Path.unlink):
+        break_it(directory.path / "encoder.pt")
+        with pytest.raises(InputError, match=r"encoder\.pt cannot be read: delete .*simclr-.* to train"):
+            encoder_for(config, training_set, CPU, [])
+
+
 def test_waits_for_who_is_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undisturbed: RunDirectory) -> None:
     """Another process holds the claim at first, and is done at the second look."""
     config = config_in(tmp_path)
