@@ -9,53 +9,23 @@ import pytest
 import torch
 
 from sanm.methods.dividemix import DivideMix, endless, sharpen
-from sanm.models import build
-from sanm.types import Batch, Forward, Look, Network, Random, Step
+from sanm.types import Forward, Look
 from tests.conftest import config_of
-
-CLASSES = 4
-
-
-def settings(**changes: Any) -> dict[str, Any]:
-    own: dict[str, Any] = config_of("data=digits", "noise.rate=0.5")["base_method"]
-    return {**own, "warm_up": 2, "lambda_u": 25, "confidence_penalty": False, **changes}
+from tests.methods.conftest import CLASSES, a_batch, a_step, networks, settings_of
 
 
 def method(num_samples: int = 60, batch_size: int = 8, **changes: Any) -> DivideMix:
-    return DivideMix(settings(**changes), num_samples, CLASSES, batch_size)
-
-
-def step(epoch: int, network: int = 0, progress: float | None = None, seed: int = 0) -> Step:
-    return Step(network, epoch, float(epoch) if progress is None else progress, Random(seed, torch.device("cpu")))
-
-
-def pair() -> list[Network]:
-    torch.manual_seed(0)
-    model = {"name": "preact_resnet", "widths": [8, 8], "blocks": [1, 1]}
-    return [build(model, 3, CLASSES).eval() for _ in range(2)]
-
-
-def a_batch(num_labeled: int, batch: int, views: int = 2, seed: int = 0) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(0, CLASSES, (batch,), generator=generator)
-    y = torch.eye(CLASSES)[labels]
-    return Batch(
-        index=torch.arange(batch),
-        x=torch.randn(views, batch, 3, 8, 8, generator=generator),
-        y=y[None],
-        clean=torch.rand(batch, generator=generator),
-        labeled=torch.arange(batch) < num_labeled,
-        num_labeled=num_labeled,
-    )
+    own = {"lambda_u": 25, "confidence_penalty": False, **changes}
+    return DivideMix(settings_of("dividemix", **own), num_samples, CLASSES, batch_size)
 
 
 @pytest.mark.parametrize("network", [0, 1])
 def test_targets_are_co_refined_and_co_guessed(network: int) -> None:
-    networks, batch = pair(), a_batch(num_labeled=5, batch=9)
-    look = Look(networks, batch.x, "eval")
-    found = method().believe(batch, look, step(5, network))
+    pair, batch = networks(2), a_batch(9, views=2, num_labeled=5)
+    look = Look(pair, batch.x, "eval")
+    found = method().believe(batch, look, a_step(5, network))
     with torch.no_grad():
-        probs = [[net(view).softmax(-1) for view in batch.x] for net in networks]
+        probs = [[net(view).softmax(-1) for view in batch.x] for net in pair]
     for i in range(9):
         if i < 5:
             own = (probs[network][0][i] + probs[network][1][i]) / 2
@@ -70,14 +40,14 @@ def test_targets_are_co_refined_and_co_guessed(network: int) -> None:
 @pytest.mark.parametrize("views", [2, 3])
 def test_loss_is_the_published_one(num_labeled: int, views: int) -> None:
     """Value and gradient, for as many views as SANM makes of it, with and without unlabeled rows."""
-    network, batch = pair()[0], a_batch(num_labeled, 9, views)
+    network, batch = networks(2)[0], a_batch(9, views, num_labeled)
     targets = torch.rand(9, CLASSES).softmax(-1)
     batch = batch.believing(targets)
-    now = step(7, progress=7.5)
+    now = a_step(7, progress=7.5)
     made = method()
     total = made.share([made.losses(Forward(network), batch, now)], now)[0]
 
-    random = step(7).random  # the same draws again
+    random = a_step(7).random  # the same draws again
     coefficient = float(random.host.beta(4.0, 4.0))
     coefficient = max(coefficient, 1 - coefficient)
     order = torch.randperm(views * 9, generator=random.device)
@@ -110,31 +80,31 @@ def test_one_view_in_the_warm_up() -> None:
 
 def test_ramp_stays_between_nothing_and_lambda_u() -> None:
     made = method()
-    assert [made._ramp(step(0, progress=at)) for at in (2.0, 10.0, 18.0, 100.0)] == [0.0, 12.5, 25.0, 25.0]
+    assert [made._ramp(a_step(0, progress=at)) for at in (2.0, 10.0, 18.0, 100.0)] == [0.0, 12.5, 25.0, 25.0]
 
 
 def test_warm_up_is_cross_entropy_with_a_penalty_on_confidence_where_asked() -> None:
-    network, batch = pair()[0], a_batch(9, 9)
+    network, batch = networks(2)[0], a_batch(9, views=2)
     batch = batch.believing(batch.y[0])
     logits = network(batch.x.flatten(0, 1))
     plain = torch.nn.functional.cross_entropy(logits, batch.y.flatten(0, 1))
     entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1).mean()
     for penalty, expected in ((False, plain), (True, plain - entropy)):
-        losses = method(confidence_penalty=penalty).losses(Forward(network), batch, step(1))
+        losses = method(confidence_penalty=penalty).losses(Forward(network), batch, a_step(1))
         assert float(losses.mean().detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
 
 
 def test_an_epoch_passes_once_over_the_labeled_beside_unlabeled_batches() -> None:
     clean = torch.zeros(60)
     clean[10:31] = 0.9  # 21 labeled, 39 not; batches of 8
-    draws = method().batches(clean, step(5))
+    draws = method().batches(clean, a_step(5))
     labeled = torch.cat([draw.positions[: draw.num_labeled] for draw in draws])
     assert sorted(labeled.tolist()) == list(range(10, 31))
     assert [draw.num_labeled for draw in draws] == [8, 8, 5]
     unlabeled = torch.cat([draw.positions[draw.num_labeled :] for draw in draws])
     assert len(unlabeled.unique()) == len(unlabeled) == 24
     assert not set(unlabeled.tolist()) & set(range(10, 31))
-    warm = method().batches(clean, step(0))
+    warm = method().batches(clean, a_step(0))
     assert sorted(torch.cat([draw.positions for draw in warm]).tolist()) == list(range(60))
     assert len(warm[0].positions) == 16
 
@@ -153,13 +123,13 @@ def test_too_few_labeled_takes_the_most_trusted(certain: int) -> None:
 def test_few_or_no_unlabeled_samples(unlabeled: int) -> None:
     clean = torch.ones(60)
     clean[:unlabeled] = 0.0
-    draws = method().batches(clean, step(5))
+    draws = method().batches(clean, a_step(5))
     assert all(len(draw.positions) - draw.num_labeled == unlabeled for draw in draws)
     assert all(draw.num_labeled > 1 for draw in draws), "no batch of a single sample"
 
 
 def test_unlabeled_batches_start_again_reshuffled() -> None:
-    stream = endless(torch.arange(5), 2, step(0).random)
+    stream = endless(torch.arange(5), 2, a_step(0).random)
     seen = [next(stream).tolist() for _ in range(4)]
     assert sorted(seen[0] + seen[1]) == list(range(5)), "a left-over of one joins its neighbour"
     assert sorted(seen[2] + seen[3]) == list(range(5))
