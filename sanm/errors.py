@@ -11,3 +11,7 @@ class InputError(Exception):
 
 class DivergedError(Exception):
     """A loss that is not finite; says at which epoch and step."""
+
+
+class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked, and all that was done is kept
+    """Training was asked to stop; says where it did."""

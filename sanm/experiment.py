@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from sanm import checkpoint, provenance
 from sanm.data import Data, prepare
 from sanm.data.noise import write_dividemix_json
 from sanm.encoders import encoder_for
-from sanm.errors import InputError
+from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
 from sanm.progress import Progress
 from sanm.scoring import Scorer
@@ -34,12 +34,19 @@ COLUMNS = (
 Rows = list[dict[str, Any]]
 
 
-def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDirectory, command: list[str]) -> None:
+def run(
+    config: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    directory: RunDirectory,
+    command: list[str],
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
     """Train what is left of the run and write its result.
 
     ``config`` is the checked config, ``identity`` what of it the record keeps. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
-    finite, PretrainingError when the encoder that the run starts from could not be trained.
+    finite, PretrainingError when the encoder that the run starts from could not be trained, Interrupted once ``stop()``
+    is true: the step is finished then, and all that is done is in the checkpoint.
     """
     device = choose_device(config["device"])
     data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
@@ -56,11 +63,15 @@ def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDi
     progress = Progress(directory.name, config["trainer"]["epochs"], trainer.epochs_done)
     try:
         while trainer.epochs_done < config["trainer"]["epochs"]:
-            row, seen = _epoch(trainer, scorer, progress)
+            try:
+                row, seen = _epoch(trainer, scorer, progress, stop)
+            except Interrupted:
+                _save(directory, trainer, rows, images)
+                raise
             rows.append(row)
             images += seen
             directory.append_metrics(COLUMNS, row)
-            checkpoint.save(directory.checkpoint, {"trainer": trainer.state(), "rows": rows, "images": images})
+            _save(directory, trainer, rows, images)
             progress.epoch(row)
     finally:
         progress.close()
@@ -95,8 +106,14 @@ def _resume(directory: RunDirectory, trainer: Trainer) -> tuple[Rows, int]:
     return (saved["rows"], int(saved["images"])) if saved else ([], 0)
 
 
-def _epoch(trainer: Trainer, scorer: Scorer, progress: Progress) -> tuple[dict[str, Any], int]:
-    summary = trainer.train_epoch(progress.step)
+def _save(directory: RunDirectory, trainer: Trainer, rows: Rows, images: int) -> None:
+    checkpoint.save(directory.checkpoint, {"trainer": trainer.state(), "rows": rows, "images": images})
+
+
+def _epoch(
+    trainer: Trainer, scorer: Scorer, progress: Progress, stop: Callable[[], bool]
+) -> tuple[dict[str, Any], int]:
+    summary = trainer.train_epoch(progress.step, stop)
     row = {
         "epoch": summary.epoch + 1,
         "loss": summary.loss,

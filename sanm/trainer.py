@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from sanm import models
 from sanm.components import SANM
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank, normalise
-from sanm.errors import DivergedError
+from sanm.epoch import EpochSummary, EpochUnderway
+from sanm.errors import DivergedError, Interrupted
 from sanm.methods import Method, method_class
 from sanm.precision import autocast, set_matrix_precision
 from sanm.quality import CleanProbability
@@ -29,19 +29,6 @@ from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
 EVALUATION_BATCH = 500
 STEPS_BETWEEN_CHECKS = 20
 """A finite loss is asked for this seldom: the question makes the host wait for the device."""
-
-
-@dataclass(frozen=True)
-class EpochSummary:
-    """What one epoch of training leaves for the record."""
-
-    epoch: int
-    loss: float
-    labeled_fraction: float  # share of the training samples that kept their given label, mean over networks
-    learning_rate: float
-    images: int  # training images drawn, views not counted
-    seconds: float
-    measured: bool  # whether the clean probability was estimated anew
 
 
 class Trainer(nn.Module):
@@ -75,6 +62,7 @@ class Trainer(nn.Module):
         self.to(device).to(memory_format=torch.channels_last)
         self.optimizers = [self._optimizer(k) for k in range(len(self.networks))]
         self.epochs_done = 0
+        self._underway: EpochUnderway | None = None  # an epoch that was left in the middle
 
     def _build(self, train: TrainingSet) -> None:
         config, method = self.config, self.config["base_method"]
@@ -105,47 +93,71 @@ class Trainer(nn.Module):
 
     # ---- one epoch
 
-    def train_epoch(self, progress: Callable[[int, int], None]) -> EpochSummary:
-        """Train every network for one epoch; ``progress(step, steps)`` is called now and then.
+    def train_epoch(
+        self, progress: Callable[[int, int], None], stop: Callable[[], bool] = lambda: False
+    ) -> EpochSummary:
+        """Train every network for one epoch, or for what is left of one; ``progress(step, steps)`` is called now
+        and then.
 
-        Raises DivergedError when a loss is not finite.
+        Raises DivergedError when a loss is not finite, and Interrupted after the step in which ``stop()`` became
+        true; ``state()`` then holds the part of the epoch that is done.
         """
         epoch, began = self.epochs_done, time.perf_counter()
         learning_rate = max(set_epoch(optimizer, epoch, self.settings) for optimizer in self.optimizers)
-        measured = self._measuring_is_due(epoch)
-        if measured and not self.method.measures_each_turn:
-            self.measure()
-        turns = []
-        for turn in self.method.turns:
-            if measured and self.method.measures_each_turn:
-                self.measure(self.quality.peer(k) for k in turn)
-            turns.append(self._train_turn(turn, epoch, progress))
+        underway = self._underway or self._begin_epoch(epoch)
+        try:
+            self._train_turns(underway, epoch, progress, stop)
+        finally:
+            underway.seconds += time.perf_counter() - began
         keeps = [self.method.keeps_label(self.quality.for_network(k), epoch) for k in range(len(self.networks))]
-        self.epochs_done += 1
+        self.epochs_done, self._underway = epoch + 1, None
         return EpochSummary(
             epoch=epoch,
-            loss=float(torch.cat([losses for losses, _ in turns]).mean()),
+            loss=float(torch.stack(underway.losses).mean()),
             labeled_fraction=float(torch.stack(keeps).float().mean()),
             learning_rate=learning_rate,
-            images=sum(images for _, images in turns),
-            seconds=time.perf_counter() - began,
-            measured=measured,
+            images=underway.images,
+            seconds=underway.seconds,
+            measured=underway.measured,
         )
 
+    def _begin_epoch(self, epoch: int) -> EpochUnderway:
+        self._underway = EpochUnderway(self._measuring_is_due(epoch))
+        if self._underway.measured and not self.method.measures_each_turn:
+            self.measure()
+        return self._underway
+
+    def _train_turns(
+        self, underway: EpochUnderway, epoch: int, progress: Callable[[int, int], None], stop: Callable[[], bool]
+    ) -> None:
+        for turn in self.method.turns[underway.turns_over :]:
+            if underway.draws is None:
+                if underway.measured and self.method.measures_each_turn:
+                    self.measure(self.quality.peer(k) for k in turn)
+                begin = Step(turn[0], epoch, float(epoch), self.random)
+                underway.begin_turn(self.method.batches(self.quality.for_network(turn[0]), begin))
+            self._train_turn(turn, underway, epoch, progress, stop)
+            underway.end_turn()
+
     def _train_turn(
-        self, turn: tuple[int, ...], epoch: int, progress: Callable[[int, int], None]
-    ) -> tuple[Tensor, int]:
+        self,
+        turn: tuple[int, ...],
+        underway: EpochUnderway,
+        epoch: int,
+        progress: Callable[[int, int], None],
+        stop: Callable[[], bool],
+    ) -> None:
         for k, network in enumerate(self.networks):
             network.train(k in turn)
-        begin = Step(turn[0], epoch, float(epoch), self.random)
-        draws = self.method.batches(self.quality.for_network(turn[0]), begin)
-        losses: list[Tensor] = []
-        for number, draw in enumerate(draws):
-            losses.append(self._train_step(turn, draw, epoch, epoch + number / len(draws)))
+        draws = underway.draws or []
+        for number in range(underway.steps, len(draws)):
+            underway.losses.append(self._train_step(turn, draws[number], epoch, epoch + number / len(draws)))
+            underway.steps = number + 1
             if number % STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(draws):
-                check_finite(losses, epoch, turn)
+                check_finite(underway.losses[-underway.steps :], epoch, turn)
                 progress(number + 1, len(draws))
-        return torch.stack(losses), sum(len(draw.positions) for draw in draws)
+            if stop():
+                raise Interrupted(f"asked to stop at epoch {epoch + 1}, step {number + 1} of {len(draws)}")
 
     def _train_step(self, turn: tuple[int, ...], draw: Draw, epoch: int, progress: float) -> Tensor:
         networks, steps = list(self._networks()), [Step(k, epoch, progress, self.random) for k in turn]
@@ -246,9 +258,10 @@ class Trainer(nn.Module):
     # ---- checkpoint
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next epoch depends on."""
+        """Everything that the next step depends on."""
         return {
             "epochs_done": self.epochs_done,
+            "underway": self._underway and self._underway.state(),
             "modules": self.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "random": self.random.state(),
@@ -256,7 +269,8 @@ class Trainer(nn.Module):
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a ``state()`` of the same config."""
-        self.epochs_done = state["epochs_done"]
+        self.epochs_done, underway = state["epochs_done"], state["underway"]
+        self._underway = underway and EpochUnderway.load(underway, self.device)
         self.load_state_dict(state["modules"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from sanm import checkpoint
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank
+from sanm.errors import DivergedError, Interrupted
 from sanm.models import build
-from sanm.trainer import DivergedError, Trainer
+from sanm.trainer import Trainer
 from sanm.types import Random
 from tests.conftest import config_of
 
@@ -87,6 +91,30 @@ def test_resumed_is_uninterrupted_bit_for_bit(training_set: TrainingSet, method:
     resumed = trainer(training_set, *choice)
     resumed.load(half.state())
     assert same(whole.state(), train(resumed, 2).state())
+
+
+@pytest.mark.parametrize(
+    ("method", "steps"),
+    [("ce", 1), ("ce", 5), ("coteaching", 3), ("elr_plus", 5), ("elr_plus", 7), ("dividemix", 2), ("c2d", 4)],
+)
+def test_left_in_the_middle_of_an_epoch_it_goes_on_bit_for_bit(
+    training_set: TrainingSet, method: str, steps: int, tmp_path: Path
+) -> None:
+    choice = (f"base_method={method}", "components=full")
+    whole = train(trainer(training_set, *choice), 3)
+    made = train(trainer(training_set, *choice), 1)
+    left = iter([False] * (steps - 1) + [True])
+    with pytest.raises(Interrupted, match="epoch 2"):
+        train_until(made, lambda: next(left, True))
+    checkpoint.save(tmp_path / "checkpoint.pt", {"trainer": made.state()})
+    resumed = trainer(training_set, *choice)
+    checkpoint.resume(tmp_path / "checkpoint.pt", resumed.load)
+    assert resumed.epochs_done == 1
+    assert same(whole.state(), train(resumed, 2).state())
+
+
+def train_until(made: Trainer, stop: Callable[[], bool]) -> None:
+    made.train_epoch(lambda step, steps: None, stop)
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])

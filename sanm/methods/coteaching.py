@@ -23,6 +23,12 @@ class CoTeaching(Method):
         self.known_rate = noise_rate(settings) if settings["forget_rate"] == "known" else None
         self.estimated_rate = 0.0  # of this epoch: taken anew before its first step
 
+    def get_extra_state(self) -> dict[str, float]:
+        return {"estimated_rate": self.estimated_rate}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        self.estimated_rate = state["estimated_rate"]
+
     def needs_clean_probability(self, epoch: int) -> bool:
         return epoch > 0 and self.known_rate is None
 
