@@ -99,7 +99,8 @@ def _is_best(block: Block) -> pd.Series | bool:
     if "mean" not in block.cells:
         return False
     # Means that read the same are equally good, and a row that stands alone is not the best of anything.
-    means = block.cells["mean"].round(1).mask(block.cells[block.rows].isin(block.differences))
+    means = block.cells["mean"].map(lambda mean: float(f"{mean:.1f}"))  # as it is printed: round() halves otherwise
+    means = means.mask(block.cells[block.rows].isin(block.differences))
     contest = ["statistic", block.columns, *([block.contest] if block.contest else [])]
     of_column = means.groupby([block.cells[key] for key in contest])
     return (means == of_column.transform("max")) & (of_column.transform("count") > 1)
