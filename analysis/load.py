@@ -168,6 +168,7 @@ def _settings(directory: Path) -> dict[str, object]:
     settings = _flatten(config)
     if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
         settings.setdefault("mask_source.name", "self")
+        settings.setdefault("variant.masked_target", "method")
     return settings
 
 

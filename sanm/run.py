@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError
 from sanm.explain import one_line
-from sanm.fetch import fetch
+from sanm.fetch import check_mask_weights, fetch
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -72,6 +72,7 @@ def _ended(directory: RunDirectory, retry: bool) -> int | None:
 def _train(config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str]) -> int:
     from sanm import experiment
 
+    check_mask_weights(config)
     try:
         experiment.run(config, record, directory, command)
     except InputError:
