@@ -52,7 +52,8 @@ def encoder_for(
 
     ``config`` is the checked config of the run. For ``pretrain=simclr`` the encoder is trained if nobody has yet, on
     all selected images of the data set, whatever their labels or the validation split: what is held out is labels.
-    Raises InputError for a file that does not fit, PretrainingError when the training failed, Interrupted once ``stop()`` is true.
+    Raises InputError for a file that does not fit, PretrainingError when the training failed, Interrupted
+    once ``stop()`` is true.
     """
     name = config["pretrain"]["name"]
     if name == "none":

@@ -117,9 +117,14 @@ GRIDS = {
         Grid(
             "mask_strategy",
             "how much is masked: by the label's clean probability, the same for all, by chance, nothing",
-            each("mask_strategy=adaptive", "mask_strategy=fixed", "mask_strategy=random", "components=none",
-                 noise__rate=RATES),
-        ),  # fmt: skip
+            each(
+                "mask_strategy=adaptive",
+                "mask_strategy=fixed",
+                "mask_strategy=random",
+                "components=none",
+                noise__rate=RATES,
+            ),
+        ),
         Grid(
             "aspect",
             "the shape of the masks: aspects from U(d, 1/d)",
