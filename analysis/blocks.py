@@ -1,7 +1,7 @@
 """What a table is made of, and which runs may stand in one block of it: those of one protocol."""
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -17,7 +17,11 @@ Settings = frozenset[tuple[str, object]]
 
 @dataclass(frozen=True)
 class Block:
-    """Cells of one protocol in long form, a row a (statistic, row, column); `rows` and `columns` name factors."""
+    """Cells of one protocol in long form, a row a (statistic, row, column); `rows` and `columns` name factors.
+
+    `contest` names the column of the cells within whose values a column's best is looked for (all rows, if None);
+    `differences` are the rows that hold differences of others: they are written with their sign and are never best.
+    """
 
     title: str
     rows: str
@@ -25,15 +29,21 @@ class Block:
     cells: pd.DataFrame
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    contest: str | None = None
+    differences: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A titled sequence of blocks, with what holds for all of them; the renderers need nothing else."""
+    """A titled sequence of blocks, with what holds for all of them; the renderers need nothing else.
+
+    `bold` says in words what is printed bold.
+    """
 
     title: str
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
+    bold: str = "best of its column"
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,11 @@ def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
         parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
         result.append(" · ".join(parts))
     return result
+
+
+def labelled(cells: pd.DataFrame, settings: Mapping[str, object], head: Iterable[str]) -> pd.DataFrame:
+    """The cells with their experiment in columns, so that the long form can be read without its titles."""
+    return pd.concat([pd.DataFrame({key: settings.get(key) for key in head}, index=cells.index), cells], axis=1)
 
 
 def shown(value: object) -> str:

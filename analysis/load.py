@@ -101,6 +101,17 @@ def finished(runs: pd.DataFrame) -> pd.DataFrame:
     return done
 
 
+def with_factors(runs: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
+    """The runs that have both factors of a table, `columns` as a number; raises `InputError` when there is none."""
+    usable = runs.iloc[:0]
+    if {rows, columns} <= {*runs.columns}:
+        numbers = pd.to_numeric(runs[columns], errors="coerce")
+        usable = runs.assign(**{columns: numbers}).dropna(subset=[rows, columns])
+    if usable.empty:
+        raise InputError(f"none of these {len(runs)} runs has both {rows} and {columns}, which this table needs")
+    return usable
+
+
 def setting_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that come from the runs' configs, that is, what identifies a run."""
     outcome = {*RECORD_FIELDS, *RESULT_FIELDS}
@@ -157,6 +168,7 @@ def _settings(directory: Path) -> dict[str, object]:
     settings = _flatten(config)
     if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
         settings.setdefault("mask_source.name", "self")
+        settings.setdefault("variant.masked_target", "method")
     return settings
 
 

@@ -1,5 +1,6 @@
 """The numbers that the SANM paper reports, and the setting they belong to."""
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from analysis.blocks import shown
 
 DATASETS = ("cifar10", "cifar100")
 DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
+# Methods of Table 6 by their names here.
+METHODS = {"CE": "ce", "Co-teaching": "coteaching", "CDR": "cdr", "ELR+": "elr_plus"}
 # Which experiment Table 5 is, and under which settings its numbers were made.
 EXPERIMENT: dict[str, object] = {"base_method.name": "dividemix", "noise.name": "symmetric"}
-SETTING: dict[str, object] = {
+PROTOCOL: dict[str, object] = {
     "data.subset": None,
     "data.test_subset": None,
     "data.validation": None,
@@ -28,6 +31,8 @@ SETTING: dict[str, object] = {
     "trainer.milestones": (150,),
     "trainer.decay": 0.1,
     "trainer.last_window": 10,
+}
+SETTING: dict[str, object] = PROTOCOL | {
     "base_method.views": 2,
     "base_method.learn_from": "weak",
     "base_method.temperature": 0.5,
@@ -67,9 +72,30 @@ def reported_components(dataset: str) -> pd.DataFrame:
     return renamed[["components", "rate", "statistic", "paper"]].reset_index(drop=True)
 
 
-def departures(settings: dict[str, object]) -> list[str]:
-    """How a block's settings depart from the paper's; empty where a difference to the paper means something."""
-    expected = SETTING | {key: value for key, value in SANM_SETTING.items() if settings.get(key) is not None}
+def reported_generality(dataset: str) -> pd.DataFrame:
+    """Table 6 for one data set, as columns base_method, components (none, full, gain), rate, statistic, paper.
+
+    The gain is the difference of the two numbers that the table reports.
+    """
+    numbers = reported()
+    numbers = numbers[(numbers["table"] == "table6_generality") & (numbers["dataset"] == dataset)]
+    parts = numbers["method"].str.extract(r"^(?P<plugin>SANM\()?(?P<method>.+?)\)?$")
+    numbers = numbers.assign(
+        base_method=parts["method"].map(METHODS),
+        components=parts["plugin"].map(lambda plugin: "none" if pd.isna(plugin) else "full"),
+    )
+    wide = numbers.pivot(index=["base_method", "rate", "statistic"], columns="components", values="accuracy")
+    wide["gain"] = (wide["full"] - wide["none"]).round(1)
+    long = wide.melt(var_name="components", value_name="paper", ignore_index=False).reset_index()
+    return long[["base_method", "components", "rate", "statistic", "paper"]]
+
+
+def departures(settings: Mapping[str, object], setting: Mapping[str, object] = SETTING) -> list[str]:
+    """How a block's settings depart from the paper's; empty where a difference to the paper means something.
+
+    `setting` is what is asked of every run, by default Table 5's; what only runs with SANM have is asked beside it.
+    """
+    expected = {**setting} | {key: value for key, value in SANM_SETTING.items() if settings.get(key) is not None}
     return [
         f"{key} {shown(settings.get(key))} (paper: {shown(value)})"
         for key, value in expected.items()

@@ -1,6 +1,6 @@
 """What a reader must know before trusting a block: which code made it, what is mixed, what is missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -9,6 +9,27 @@ from analysis.summary import SEEDS
 
 VERSIONS = ("sanm", "torch", "numpy", "python")
 LISTED = 5
+PROTOCOL = (
+    "noise.definition",
+    "noise.scale",
+    "data.subset",
+    "model.name",
+    "model.widths",
+    "model.blocks",
+    "trainer.epochs",
+    "trainer.batch_size",
+    "tau.value",
+    "mask_strategy.name",
+    "mask_source.name",
+    "variant.masked_views",
+    "variant.ratio_at_maximum",
+    "variant.reconstruction_weight",
+)
+
+
+def protocol(settings: Mapping[str, object]) -> str:
+    """The settings of a block that tell protocols apart most, as one sentence."""
+    return "Protocol: " + ", ".join(f"{key} {shown(settings[key])}" for key in PROTOCOL if key in settings) + "."
 
 
 def code(runs: pd.DataFrame) -> str:
@@ -16,9 +37,9 @@ def code(runs: pd.DataFrame) -> str:
     done = runs[runs["status"] == "done"]
     if done.empty:
         return "Code: unknown, no run of this block is finished."
-    versions = [f"{name} {_distinct(done[f'versions.{name}'])}" for name in VERSIONS]
+    versions = [f"{name} {distinct(done[f'versions.{name}'])}" for name in VERSIONS]
     commits = " and ".join(sorted(set(_commits(done))))
-    return f"Code: {commits}; {', '.join(versions)}; device {_distinct(done['device'])}."
+    return f"Code: {commits}; {', '.join(versions)}; device {distinct(done['device'])}."
 
 
 def mixed_code(runs: pd.DataFrame) -> list[str]:
@@ -53,6 +74,32 @@ def unfinished(runs: pd.DataFrame, rows: str, columns: str) -> list[str]:
     return shortened(lines)
 
 
+def not_started(cells: pd.DataFrame, rows: str, columns: str) -> list[str]:
+    """A line that names the cells with seeds of their block that they have no run for, if there are any."""
+    first = cells[(cells["statistic"] == cells["statistic"].iloc[0]) & (cells["missing"] > 0)]
+    places = [
+        f"{name} at {columns} {shown(rate)} ({count} {'seed' if count == 1 else 'seeds'})"
+        for name, rate, count in zip(first[rows], first[columns], first["missing"], strict=True)
+    ]
+    return [f"Not started: {', '.join(shortened(places))}."] if places else []
+
+
+def left_out(runs: pd.DataFrame, usable: pd.DataFrame, rows: str, columns: str) -> list[str]:
+    """A line for each unreadable run that is not usable, and one that counts the others without both factors."""
+    others = runs.drop(usable.index)
+    unreadable = others[others["status"] == "unreadable"]
+    lines = [
+        f"Unreadable: {run}: {reason}" for run, reason in zip(unreadable["run"], unreadable["reason"], strict=True)
+    ]
+    foreign = len(others) - len(unreadable)
+    return shortened(lines) + ([f"Left out: {foreign} without {rows} or {columns}."] if foreign else [])
+
+
+def distinct(values: pd.Series) -> str:
+    """The values that occur, as words: "cpu and cuda", "unknown" where none is known."""
+    return " and ".join(sorted({shown(value) for value in values.dropna()})) or "unknown"
+
+
 def shortened(lines: list[str]) -> list[str]:
     """The first lines, and how many more there are."""
     return lines if len(lines) <= LISTED else [*lines[:LISTED], f"and {len(lines) - LISTED} more like these"]
@@ -65,10 +112,6 @@ def _commits(runs: pd.DataFrame) -> list[str]:
         + (" (dirty: uncommitted changes)" if not pd.isna(dirty) and dirty else "")
         for commit, dirty in known
     ]
-
-
-def _distinct(values: pd.Series) -> str:
-    return " and ".join(sorted({shown(value) for value in values.dropna()})) or "unknown"
 
 
 def _tally(values: pd.Series) -> str:

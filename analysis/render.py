@@ -13,9 +13,10 @@ WIDTH = 110
 NOTHING = "—"
 LEGEND = (
     "Cells: mean ± sample standard deviation (n runs, one a seed); (2/3): two of three runs finished; "
-    "—: no number; {}: best of its column."
+    "—: no number; {}: {}."
 )
 Cell = dict[Hashable, Any]
+Number = Callable[[float], str]
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -30,7 +31,7 @@ LATEX = {
 
 def markdown(table: Table) -> str:
     """Headings, warnings, pipe tables and notes; text is wrapped so that it reads in a terminal too."""
-    notes = [*table.notes, LEGEND.format("**bold**")]
+    notes = [*table.notes, LEGEND.format("**bold**", table.bold)]
     parts = [f"# {table.title}", _listed(notes)]
     for block in table.blocks:
         grid = _grid(block, plain=str, bold="**{}**".format)
@@ -56,7 +57,7 @@ def latex(table: Table) -> str:
     for block in table.blocks:
         grid = _grid(block, plain=_latex_escaped, bold=r"\textbf{{{}}}".format)
         warnings = [f"Warning: {warning}." for warning in block.warnings]
-        caption = [f"{table.title}: {block.title}.", *table.notes, LEGEND.format("bold"), *warnings]
+        caption = [f"{table.title}: {block.title}.", *table.notes, LEGEND.format("bold", table.bold), *warnings]
         parts.extend(f"% {note}" for note in block.notes)
         parts.append(
             grid.style.hide(axis="index")
@@ -81,9 +82,9 @@ def _grid(block: Block, plain: Callable[[str], str], bold: Callable[[str], str])
     lines = []
     for (statistic, name), line in cells.groupby(["statistic", block.rows], sort=False):
         by_column = line.set_index(block.columns).to_dict("index")
-        for label, text in _texts(str(name), line):
+        for label, text in _texts(str(name), line, _signed if name in block.differences else _number):
             texts = [plain(text(by_column[column])) for column in columns]
-            if text is _ours:
+            if label == name:
                 best = [by_column[column]["best"] for column in columns]
                 texts = [bold(t) if is_best else t for t, is_best in zip(texts, best, strict=True)]
             lines.append([plain(str(statistic)), plain(label), *texts])
@@ -98,39 +99,42 @@ def _is_best(block: Block) -> pd.Series | bool:
     if "mean" not in block.cells:
         return False
     # Means that read the same are equally good, and a row that stands alone is not the best of anything.
-    means = block.cells["mean"].round(1)
-    of_column = means.groupby([block.cells["statistic"], block.cells[block.columns]])
+    means = block.cells["mean"].map(lambda mean: float(f"{mean:.1f}"))  # as it is printed: round() halves otherwise
+    means = means.mask(block.cells[block.rows].isin(block.differences))
+    contest = ["statistic", block.columns, *([block.contest] if block.contest else [])]
+    of_column = means.groupby([block.cells[key] for key in contest])
     return (means == of_column.transform("max")) & (of_column.transform("count") > 1)
 
 
-def _texts(name: str, line: pd.DataFrame) -> list[tuple[str, Callable[[Cell], str]]]:
+def _texts(name: str, line: pd.DataFrame, number: Number) -> list[tuple[str, Callable[[Cell], str]]]:
+    def value(key: str, form: Number) -> Callable[[Cell], str]:
+        return lambda cell: NOTHING if pd.isna(cell[key]) else form(cell[key])
+
     if "mean" not in line:
-        return [(name, _paper)]
-    texts: list[tuple[str, Callable[[Cell], str]]] = [(name, _ours)]
+        return [(name, value("paper", number))]
+    texts = [(name, lambda cell: _ours(cell, number))]
     if line["paper"].notna().any():
-        texts.append((f"paper: {name}", _paper))
+        texts.append((f"paper: {name}", value("paper", number)))
     if line["difference"].notna().any():
-        texts.append(("ours − paper", _difference))
+        texts.append(("ours − paper", value("difference", _signed)))
     return texts
 
 
-def _ours(cell: Cell) -> str:
+def _ours(cell: Cell, number: Number) -> str:
     if not cell["n"]:
         return next((status for status in UNFINISHED if cell[status]), NOTHING)
     spread = f" ± {cell['std']:.1f}" if cell["n"] > 1 else ""
     count = cell["n"] if cell["n"] == cell["runs"] else f"{cell['n']}/{cell['runs']}"
-    return f"{cell['mean']:.1f}{spread} ({count})"
+    return f"{number(cell['mean'])}{spread} ({count})"
 
 
-def _paper(cell: Cell) -> str:
-    return NOTHING if pd.isna(cell["paper"]) else f"{cell['paper']:.1f}"
+def _number(value: float) -> str:
+    return f"{value:.1f}"
 
 
-def _difference(cell: Cell) -> str:
-    if pd.isna(cell["difference"]):
-        return NOTHING
+def _signed(value: float) -> str:
     # Adding zero turns the -0.0 of a rounded small difference into 0.0.
-    return f"{round(cell['difference'], 1) + 0.0:+.1f}".replace("-", "−")
+    return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
 
 
 def _percent(rate: float) -> str:

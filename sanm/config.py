@@ -325,7 +325,22 @@ def _check_combinations(config: Plain) -> None:
         raise InputError(
             "mask_source.name=pretrained needs an input_size; choose mask_source=pretrained, which has one"
         )
+    _check_noise(config)
     _check_schedule(config["trainer"])
+
+
+def _check_noise(config: Plain) -> None:
+    method, noise = config["base_method"], config["noise"]
+    known = method.get("forget_rate", "known") == "known"
+    if "noise_rate" in method and known and method["noise_rate"] is None:
+        estimate = ", or base_method.forget_rate=estimated" if "forget_rate" in method else ""
+        raise InputError(
+            f"base_method.noise_rate: noise={noise['name']} has no rate of its own; give the share of wrong labels"
+            + estimate
+        )
+    fits = config["data"]["name"] == "cifar100" or noise.get("map")
+    if noise.get("definition") is not None and not fits:
+        raise InputError(f"noise.definition={noise['definition']} is for data=cifar100 alone; set it to null")
 
 
 def _check_schedule(trainer: Plain) -> None:
@@ -337,6 +352,9 @@ def _check_schedule(trainer: Plain) -> None:
             f"trainer.milestones={milestones}: trainer.schedule=linear falls from the first of them, which has to lie "
             f"before trainer.epochs={trainer['epochs']}"
         )
+    for key in ("momentum", "late_momentum"):
+        if trainer["optimizer"] == "adam" and trainer[key] is not None and trainer[key] >= 1:
+            raise InputError(f"trainer.{key}={trainer[key]}: must be below 1 for trainer.optimizer=adam")
     if trainer["schedule"] == "cosine" and (trainer["restart_every"] is None or trainer["lr_min"] is None):
         raise InputError("trainer.schedule=cosine needs trainer.restart_every (epochs) and trainer.lr_min")
 
@@ -375,7 +393,7 @@ def _first_leaf(table: Any) -> Any:
 
 def _fits(value: Any, example: Any) -> bool:
     if isinstance(example, str) and "${" in example:
-        return value is not None
+        return value is not None or example.endswith(",null}")
     if isinstance(example, list):
         return isinstance(value, list) and all(_fits(each, example[0]) for each in value if example)
     if isinstance(example, bool) or not isinstance(example, int | float):

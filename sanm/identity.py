@@ -14,6 +14,7 @@ from typing import Any
 from sanm.errors import InputError
 
 Plain = dict[str, Any]
+_NEVER = object()
 
 NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
 NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",), "pretrain": ("path",)}
@@ -22,6 +23,13 @@ SANM_ONLY = ("tau", "mask_strategy", "mask_source", "variant")
 PUBLISHED_MASK_WEIGHTS = ("IMAGENET1K_V1", "f37072fd")
 """torchvision's name for the default weights of mask_source=pretrained, and how the hash of their file begins."""
 RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
+CAME_LATER: dict[str, Plain] = {
+    "quality": {"iterations": 10},
+    "trainer": {"optimizer": "sgd", "schedule": "steps"},
+    "variant": {"masked_target": "method"},
+    "noise": {"definition": "superclass_next"},
+}
+"""Settings that the first runs did not have, and what they all did: left out then, so that their names stay."""
 
 
 def identity(config: Mapping[str, Any]) -> Plain:
@@ -31,6 +39,8 @@ def identity(config: Mapping[str, Any]) -> Plain:
     part. What files hold stands in for their paths, so that a disk can move and other data is another run.
     """
     kept = {key: value for key, value in config.items() if key not in NEUTRAL}
+    if kept["base_method"].get("forget_rate") == "estimated":
+        kept["base_method"] = {key: value for key, value in kept["base_method"].items() if key != "noise_rate"}
     for group, keys in NEUTRAL_IN_GROUPS.items():
         kept[group] = {key: value for key, value in config.get(group, {}).items() if key not in keys}
     if config["data"].get("root"):
@@ -41,7 +51,15 @@ def identity(config: Mapping[str, Any]) -> Plain:
         del kept["pretrain"]
     elif config["pretrain"].get("path"):
         kept["pretrain"]["sha256"] = file_fingerprint(str(config["pretrain"]["path"]), "pretrain.path")
-    return _pruned(_without_idle_settings(kept))
+    return _pruned(_without_first_choices(_without_idle_settings(kept)))
+
+
+def _without_first_choices(config: Plain) -> Plain:
+    kept = dict(config)
+    for group, first in CAME_LATER.items():
+        if group in kept:
+            kept[group] = {key: value for key, value in kept[group].items() if first.get(key, _NEVER) != value}
+    return kept
 
 
 def encoder_identity(config: Mapping[str, Any]) -> Plain:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError, Interrupted
 from sanm.explain import one_line
-from sanm.fetch import fetch
+from sanm.fetch import check_mask_weights, fetch
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -88,6 +88,7 @@ def _train(
 ) -> int:
     from sanm import experiment
 
+    check_mask_weights(config)
     try:
         with stop_signals() as signalled:
             experiment.run(config, record, directory, command, lambda: signalled() or stop())

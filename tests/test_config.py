@@ -12,7 +12,7 @@ from sanm.config import CHOICES, CONF, RANGES
 from sanm.data.noise._cifar100 import DEFINITIONS
 from sanm.data.noise.instance import SCALES
 from sanm.errors import InputError
-from sanm.identity import digest, encoder_identity, encoder_name, folder_fingerprint, run_name
+from sanm.identity import digest, encoder_identity, encoder_name, folder_fingerprint, identity, run_name
 from tests.conftest import ROOT, config_of, record_of
 
 
@@ -189,7 +189,7 @@ def test_without_pre_training_there_is_no_trace_of_it() -> None:
     ("trainer", "wrong", "key"),
     [
         ("coteaching", "trainer.milestones=[]", "trainer.milestones"),
-        ("coteaching", "trainer.epochs=80", "trainer.milestones"),
+        ("coteaching", "trainer.epochs=79", "trainer.milestones"),
         ("elr", "trainer.lr_min=null", "trainer.lr_min"),
         ("elr", "trainer.restart_every=null", "trainer.restart_every"),
         ("paper", "trainer.schedule=quadratic", "trainer.schedule"),
@@ -201,9 +201,57 @@ def test_a_schedule_that_cannot_be_followed_is_refused(trainer: str, wrong: str,
         config_of("data=cifar10", f"trainer={trainer}", wrong)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (("base_method=coteaching", "noise=none"), "base_method.noise_rate"),
+        (("base_method=cdr", "noise=none"), "base_method.noise_rate"),
+        (("noise=asymmetric", "noise.definition=superclass_next"), "noise.definition"),
+        (("trainer.optimizer=adam", "trainer.momentum=1.0"), "trainer.momentum"),
+    ],
+)
+def test_what_a_method_or_a_noise_model_lacks_is_told(overrides: tuple[str, ...], key: str) -> None:
+    with pytest.raises(InputError, match=key):
+        config_of(*overrides)
+
+
+def test_coteaching_can_estimate_what_nobody_knows() -> None:
+    estimated = ("base_method=coteaching", "base_method.forget_rate=estimated")
+    assert config_of(*estimated, "noise=none")["base_method"]["noise_rate"] is None
+    assert name(*estimated, "base_method.noise_rate=0.2") == name(*estimated, "base_method.noise_rate=0.3")
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["quality.iterations=10", "trainer.schedule=steps", "trainer.optimizer=sgd", "variant.masked_target=method"],
+)
+def test_settings_that_came_later_leave_the_names_of_earlier_runs(first: str) -> None:
+    assert name(first) == name()
+    group, _, key = first.partition("=")[0].partition(".")
+    assert key not in record_of()[group]
+    assert name("variant.masked_target=prediction") != name() != name("quality.iterations=20")
+
+
+def with_definition(definition: str | None) -> str:
+    config = config_of("noise=asymmetric")
+    return run_name(identity({**config, "noise": {**config["noise"], "definition": definition}}))
+
+
+def test_the_default_definition_has_the_name_of_none() -> None:
+    assert with_definition(None) == with_definition("superclass_next") != with_definition("block5")
+
+
+def test_c2d_averages_losses_at_the_highest_rates_alone() -> None:
+    windows = [
+        config_of("base_method=c2d", "base_method.threshold=0.5", f"noise.rate={rate}")["quality"]["window"]
+        for rate in (0.8, 0.9, 0.95)
+    ]
+    assert windows == [1, 5, 5]
+
+
 def test_a_methods_own_optimizer_fits_into_the_papers_preset() -> None:
     config = config_of("preset=paper", "base_method=coteaching", "trainer=coteaching")
-    assert (config["trainer"]["optimizer"], config["trainer"]["epochs"]) == ("adam", 200)
+    assert (config["trainer"]["optimizer"], config["trainer"]["epochs"]) == ("adam", 199)
 
 
 @pytest.mark.parametrize("one", ["pretrain.seed=2", "pretrain.epochs=30", "pretrain.lr=0.2", "pretrain.pool=weak"])
@@ -213,15 +261,12 @@ def test_a_run_is_another_with_another_encoder(one: str) -> None:
 
 def test_a_new_setting_that_is_off_keeps_old_identities() -> None:
     record = record_of()
-    from sanm.identity import identity
-
     grown = identity({**config_of(), "something_new": None})
     assert digest(grown) == digest(record)
 
 
 def test_a_definition_that_is_not_given_is_not_in_the_identity() -> None:
     assert record_of("noise=asymmetric")["noise"] == {"name": "asymmetric", "rate": 0.4, "seed": 1}
-    assert name("noise=asymmetric", "noise.definition=block5") != name("noise=asymmetric")
     assert name("noise=instance", "noise.scale=unit") != name("noise=instance")
 
 
@@ -289,8 +334,6 @@ def test_other_files_are_another_run(tmp_path: Path) -> None:
 
 
 def test_masks_by_the_learning_network_are_not_written_down() -> None:
-    from sanm.identity import identity
-
     for overrides in ((), ("components=none",), ("components=amg", "variant=released")):
         config = config_of(*overrides)
         older = {key: value for key, value in config.items() if key != "mask_source"}

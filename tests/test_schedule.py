@@ -31,10 +31,11 @@ def test_cdr_falls_one_epoch_early() -> None:
 def test_coteaching_falls_straight_to_zero_with_less_momentum(data: str, begin: int) -> None:
     settings = trainer_of("trainer=coteaching", f"data={data}", "base_method=coteaching")
     assert settings["optimizer"] == "adam"
-    for epoch in range(200):
-        expected = 1e-3 if epoch < begin else (200 - epoch) / (200 - begin) * 1e-3
-        assert learning_rate(epoch, settings) == pytest.approx(expected, abs=1e-12)
-        assert momentum_of(epoch, settings) == (0.9 if epoch < begin else 0.1)
+    assert settings["epochs"] == 199
+    for published in range(1, 200):  # the published code counts from 1
+        expected = 1e-3 if published < begin else (200 - published) / (200 - begin) * 1e-3
+        assert learning_rate(published - 1, settings) == pytest.approx(expected, abs=1e-12)
+        assert momentum_of(published - 1, settings) == (0.9 if published < begin else 0.1)
 
 
 def test_elr_starts_its_cosine_again_every_ten_epochs() -> None:

@@ -146,6 +146,17 @@ def test_bf16_trains(training_set: TrainingSet) -> None:
     assert made.train_epoch(lambda step, steps: None).loss > 0
 
 
+@pytest.mark.parametrize("method", ["ce", "dividemix"])
+def test_bf16_reaches_every_weight_after_a_look_without_gradient(training_set: TrainingSet, method: str) -> None:
+    """The look casts the same weights in the same autocast; its copies must not stand in for those of the loss."""
+    choice = (f"base_method={method}", "components=full", "components.start=0", "trainer.precision=bf16")
+    made = train(trainer(training_set, *choice, "base_method.warm_up=0"), 1)
+    for network in made.networks:
+        for name, weight in network.named_parameters():
+            assert weight.grad is not None, name
+            assert weight.grad.any(), name
+
+
 def test_learns_what_can_be_learned(training_set: TrainingSet) -> None:
     made = train(trainer(training_set, "base_method=ce", "components=full", "trainer.epochs=12"), 12)
     truth = torch.arange(160) % 4

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis import paper, provenance
-from analysis.blocks import Block, Group, Table, group_by_protocol, shown, titles
-from analysis.load import finished, setting_columns
+from analysis.blocks import Block, Group, Table, group_by_protocol, labelled, titles
+from analysis.load import finished, setting_columns, with_factors
 from analysis.summary import SEEDS, selection_rules, summarise
-from sanm.errors import InputError
 
 ROWS, COLUMNS = "components.name", "noise.rate"
 ALWAYS_SHOWN = ("none", "amg", "amg_nlr", "full")
@@ -23,22 +22,6 @@ HEAD = {
     "noise.name": "{} noise",
     "noise.convention": "{}",
 }
-PROTOCOL = (
-    "noise.definition",
-    "noise.scale",
-    "data.subset",
-    "model.name",
-    "model.widths",
-    "model.blocks",
-    "trainer.epochs",
-    "trainer.batch_size",
-    "tau.value",
-    "mask_strategy.name",
-    "mask_source.name",
-    "variant.masked_views",
-    "variant.ratio_at_maximum",
-    "variant.reconstruction_weight",
-)
 REFERENCE = "the paper's Table 5 (DivideMix, {}, PreAct ResNet-18, 300 epochs): not this setting"
 
 
@@ -49,7 +32,7 @@ def table(runs: pd.DataFrame, statistics: Sequence[str] = ("best", "last")) -> T
     every setting is the paper's. Other protocols get the paper's rows as a block of their own.
     """
     finished(runs)
-    usable = _with_factors(runs)
+    usable = with_factors(runs, ROWS, COLUMNS)
     groups = group_by_protocol(usable, ROWS, VARYING)
     named = sorted(zip(titles(groups, HEAD), groups, strict=True), key=lambda pair: pair[0])
     blocks = [_block(title, group, statistics) for title, group in named]
@@ -57,28 +40,8 @@ def table(runs: pd.DataFrame, statistics: Sequence[str] = ("best", "last")) -> T
     return Table(
         title="Components of SANM",
         blocks=(*blocks, *references),
-        notes=(selection_rules(usable, statistics), *_left_out(runs, usable)),
+        notes=(selection_rules(usable, statistics), *provenance.left_out(runs, usable, ROWS, COLUMNS)),
     )
-
-
-def _with_factors(runs: pd.DataFrame) -> pd.DataFrame:
-    usable = runs.iloc[:0]
-    if {ROWS, COLUMNS} <= {*runs.columns}:
-        rates = pd.to_numeric(runs[COLUMNS], errors="coerce")
-        usable = runs.assign(**{COLUMNS: rates}).dropna(subset=[ROWS, COLUMNS])
-    if usable.empty:
-        raise InputError(f"none of these {len(runs)} runs has both {ROWS} and {COLUMNS}, which this table needs")
-    return usable
-
-
-def _left_out(runs: pd.DataFrame, usable: pd.DataFrame) -> list[str]:
-    others = runs.drop(usable.index)
-    unreadable = others[others["status"] == "unreadable"]
-    lines = [
-        f"Unreadable: {run}: {reason}" for run, reason in zip(unreadable["run"], unreadable["reason"], strict=True)
-    ]
-    foreign = len(others) - len(unreadable)
-    return provenance.shortened(lines) + ([f"Left out: {foreign} without {ROWS} or {COLUMNS}."] if foreign else [])
 
 
 def _block(title: str, group: Group, statistics: Sequence[str]) -> Block:
@@ -91,13 +54,13 @@ def _block(title: str, group: Group, statistics: Sequence[str]) -> Block:
         title=title,
         rows=ROWS,
         columns=COLUMNS,
-        cells=_labelled(cells, group.settings),
+        cells=labelled(cells, group.settings, HEAD),
         warnings=tuple(_warnings(group.runs)),
         notes=(
-            _protocol(group.settings),
+            provenance.protocol(group.settings),
             *comparison,
             *provenance.unfinished(group.runs, ROWS, COLUMNS),
-            *_missing(cells),
+            *provenance.not_started(cells, ROWS, COLUMNS),
             provenance.code(group.runs),
         ),
     )
@@ -122,11 +85,6 @@ def _reported(dataset: str) -> pd.DataFrame:
     return paper.reported_components(dataset).rename(columns={"components": ROWS, "rate": COLUMNS})
 
 
-def _labelled(cells: pd.DataFrame, settings: dict[str, object]) -> pd.DataFrame:
-    """The cells with their experiment in columns, so that the long form can be read without its titles."""
-    return pd.concat([pd.DataFrame({key: settings.get(key) for key in HEAD}, index=cells.index), cells], axis=1)
-
-
 def _references(groups: list[Group], statistics: Sequence[str]) -> list[Block]:
     others = [group.settings.get("data.name") for group in groups if not _paper_has(group.settings)]
     blocks = []
@@ -135,7 +93,8 @@ def _references(groups: list[Group], statistics: Sequence[str]) -> list[Block]:
         cells = pd.concat([numbers[numbers["statistic"] == statistic] for statistic in statistics])
         if not cells.empty:
             title = REFERENCE.format(paper.DATASET_TITLES[dataset])
-            blocks.append(Block(title, ROWS, COLUMNS, _labelled(cells, {**paper.EXPERIMENT, "data.name": dataset})))
+            experiment = {**paper.EXPERIMENT, "data.name": dataset}
+            blocks.append(Block(title, ROWS, COLUMNS, labelled(cells, experiment, HEAD)))
     return blocks
 
 
@@ -149,16 +108,3 @@ def _warnings(runs: pd.DataFrame) -> list[str]:
         *provenance.mixed_settings(runs, components),
         *provenance.mixed_settings(runs, following, within=[COLUMNS]),
     ]
-
-
-def _protocol(settings: dict[str, object]) -> str:
-    return "Protocol: " + ", ".join(f"{key} {shown(settings[key])}" for key in PROTOCOL if key in settings) + "."
-
-
-def _missing(cells: pd.DataFrame) -> list[str]:
-    first = cells[(cells["statistic"] == cells["statistic"].iloc[0]) & (cells["missing"] > 0)]
-    places = [
-        f"{name} at {COLUMNS} {shown(rate)} ({count} {'seed' if count == 1 else 'seeds'})"
-        for name, rate, count in zip(first[ROWS], first[COLUMNS], first["missing"], strict=True)
-    ]
-    return [f"Not started: {', '.join(provenance.shortened(places))}."] if places else []

@@ -10,7 +10,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from sanm.methods.dividemix import DivideMix
-from sanm.types import Batch, Forward, Network, Step
+from sanm.types import Batch, Network, Step
 
 MARGIN = 1e-5
 
@@ -31,11 +31,10 @@ class ContrastToDivide(DivideMix):
             return super().threshold(clean)
         return (clean.min() + MARGIN).clamp(min=self.settings["threshold"]).minimum(clean.max() - MARGIN)
 
-    def losses(self, forward: Forward, batch: Batch, step: Step) -> Tensor:
-        """Without a weight for the unlabeled rows they are not even mixed in."""
-        if not self.warming_up(step.epoch) and self.settings["lambda_u"] == 0:
-            batch = labeled_rows(batch)
-        return super().losses(forward, batch, step)
+    def mixed(self, batch: Batch, step: Step) -> Batch:
+        """Without a weight for the unlabeled rows they serve as partners of labeled ones alone."""
+        mixed = super().mixed(batch, step)
+        return mixed if self.settings["lambda_u"] else labeled_rows(mixed)
 
     def after_backward(self, network: Network, step: Step) -> None:
         if self.warming_up(step.epoch):

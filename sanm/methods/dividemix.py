@@ -73,17 +73,21 @@ class DivideMix(Method):
         """Labeled rows: cross-entropy. Unlabeled rows: squared error. All: keep the mean prediction uniform."""
         if self.warming_up(step.epoch):
             return self._warm_up_losses(forward, batch)
-        mixed = mixup(batch, self.settings["alpha"], step.random)
+        mixed = self.mixed(batch, step)
         logits = forward(mixed.x)
         probs = logits.softmax(-1)
         supervised = soft_cross_entropy(logits, mixed.y)
         unsupervised = (probs - mixed.y).square().mean(-1)
-        share_labeled = batch.num_labeled / len(batch.index)
-        share_unlabeled = max(1 - share_labeled, 1 / len(batch.index))  # no such row: the divisor does not matter
+        share_labeled = mixed.num_labeled / len(mixed.index)
+        share_unlabeled = max(1 - share_labeled, 1 / len(mixed.index))  # no such row: the divisor does not matter
         per_row = torch.where(
-            batch.labeled, supervised / share_labeled, self._ramp(step) * unsupervised / share_unlabeled
+            mixed.labeled, supervised / share_labeled, self._ramp(step) * unsupervised / share_unlabeled
         )
         return per_row + uniform_prior_penalty(probs)
+
+    def mixed(self, batch: Batch, step: Step) -> Batch:
+        """What the loss is taken of: every view mixed with another one of the whole batch."""
+        return mixup(batch, self.settings["alpha"], step.random)
 
     def _ramp(self, step: Step) -> float:
         grown = (step.progress - self.settings["warm_up"]) / self.settings["ramp_up"]

@@ -264,3 +264,11 @@ def test_masks_by_another_network_stand_in_a_block_of_their_own(runs_dir: Path, 
     assert (cell(other, "amg_nlr", 0.5)["mean"], cell(other, "amg", 0.5)["n"]) == (80.0, 0)
     assert [cell(block, "none", 0.5)["mean"] for block in (own, other)] == [70.0, 70.0]
     assert any("mask_source.name pretrained" in note for note in other.notes)
+
+
+def test_what_reads_less_does_not_share_the_bold(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    write_run(settings("none", 0.5), best=36.55)  # printed 36.5: the float lies below
+    write_run(settings("amg", 0.5), best=36.6)
+    rows = list(pipe_rows(markdown(table(analysis.load(runs_dir)))))
+    assert ["best", "none", "36.5 (1)"] in rows
+    assert ["best", "amg", "**36.6 (1)**"] in rows

@@ -48,9 +48,10 @@ def test_clips_the_gradient_in_the_warm_up_alone() -> None:
         assert float(norm) > 1
 
 
-def test_without_lambda_u_unlabeled_rows_are_left_out() -> None:
-    """The loss is that of plain cross-entropy under mixup among the labeled rows, and the uniform prior."""
+def test_without_lambda_u_unlabeled_rows_are_partners_alone() -> None:
+    """The loss is the supervised one of the labeled rows, mixed with rows of the whole batch, and the uniform prior."""
     network, batch = networks(1)[0], a_batch(9, views=2, num_labeled=5)
+    batch = batch.believing(torch.rand(9, CLASSES).softmax(-1))
     made = method(lambda_u=0.0)
     losses = made.losses(Forward(network), batch, a_step(7))
     assert losses.shape == (2, 5)
@@ -58,13 +59,16 @@ def test_without_lambda_u_unlabeled_rows_are_left_out() -> None:
     random = a_step(7).random
     coefficient = float(random.host.beta(4.0, 4.0))
     coefficient = max(coefficient, 1 - coefficient)
-    order = torch.randperm(10, generator=random.device)
-    images, targets = batch.x[:, :5].flatten(0, 1), batch.y[:, :5].flatten(0, 1)
-    logits = network(coefficient * images + (1 - coefficient) * images[order])
-    mixed = coefficient * targets + (1 - coefficient) * targets[order]
-    supervised = torch.stack([-(mixed[row] * logits[row].log_softmax(0)).sum() for row in range(10)]).mean()
+    order = torch.randperm(18, generator=random.device)
+    images, targets = batch.x.flatten(0, 1), batch.y.flatten(0, 1)
+    rows = [row for row in range(18) if row % 9 < 5]
+    mixed_x = torch.stack([coefficient * images[row] + (1 - coefficient) * images[order[row]] for row in rows])
+    mixed_y = torch.stack([coefficient * targets[row] + (1 - coefficient) * targets[order[row]] for row in rows])
+    logits = network(mixed_x)
+    supervised = torch.stack([-(y * each.log_softmax(0)).sum() for y, each in zip(mixed_y, logits, strict=True)]).mean()
     mean = logits.softmax(1).mean(0)
     prior = sum((1 / CLASSES) * torch.log((1 / CLASSES) / mean[c]) for c in range(CLASSES))
+    assert any(int(order[row]) % 9 >= 5 for row in rows), "some partner is unlabeled"
     assert float(losses.mean().detach()) == pytest.approx(float((supervised + prior).detach()), abs=1e-5)
 
 
