@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pytest
@@ -60,24 +60,38 @@ def asked(cluster: dict[str, str], *command: str) -> str:
     ).stdout
 
 
+def next_to_train(runs: Path, launcher: subprocess.Popen[str], but: Container[str]) -> str:
+    """The name of a run, not one of ``but``, as soon as it has trained for an epoch."""
+    while True:
+        for checkpoint in runs.glob("*/checkpoint.pt"):
+            if checkpoint.parent.name not in but:
+                return checkpoint.parent.name
+        assert launcher.poll() is None, ended(launcher)
+        time.sleep(0.05)
+
+
+def job_of(runs: Path, run: str) -> str:
+    lines = (runs / slurm.FOLDER / slurm.LEDGER).read_text().splitlines()
+    return next(job for job, name in map(str.split, lines) if name == run)
+
+
 @pytest.mark.slow
 def test_a_grid_with_a_failing_cell_a_cancelled_job_and_one_queued_again(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    cells = (*TINY, "trainer.epochs=200", "trainer.lr=0.02,1e30", "--only", "components=none",
+    cells = (*TINY, "trainer.epochs=300", "trainer.lr=0.02,1e30", "--only", "components=none",
              "--only", "noise.rate=0.2,0.5")  # fmt: skip
     process = start("run", tmp_path, *cells, *LAUNCH, **cluster)
-    while len(list(tmp_path.glob("*/checkpoint.pt"))) < min(2, os.cpu_count() or 1):
-        time.sleep(0.1)
-        assert process.poll() is None, ended(process)
-    running = asked(cluster, "squeue", "--noheader", "--array", "--states=R", "--format=%i").split()
-    asked(cluster, "scancel", running[0])
-    if len(running) > 1:
-        asked(cluster, "scontrol", "requeue", running[1])
+    disturbed: dict[str, str] = {}  # job by run
+    for command in (("scancel",), ("scontrol", "requeue")):
+        run = next_to_train(tmp_path, process, disturbed)
+        disturbed[run] = job_of(tmp_path, run)
+        asked(cluster, *command, disturbed[run])
+    cancelled = next(iter(disturbed.values()))
     status, out, err = ended(process)
     assert status == FAILED, out + err
     assert out.count("crashed  ") == 1, "the cancelled job; the one that was queued again is still the same job"
-    assert f"job {running[0]} ended without a result; tried once more" in out
+    assert f"job {cancelled} ended without a result; tried once more" in out
     assert "grid     2 of 4 runs done" in out
     assert out.count("the loss is not finite at epoch 1, step") == 4
     assert len(list(tmp_path.glob("*/result.json"))) == 2
