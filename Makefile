@@ -9,7 +9,7 @@ RUNS := runs/demo
 .venv/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv pip install --quiet --python $(PY) -e '.[dev]' -c constraints.txt
+	.venv/bin/uv pip install --quiet --python $(PY) -e '.[dev,slurm]' -c constraints.txt
 	touch $@
 
 demo: .venv/.installed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sanm import checkpoint, models, provenance
 from sanm.data import Data, Images, TrainingSet, prepare
-from sanm.errors import InputError
+from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
 from sanm.progress import Progress
 from sanm.published import read_encoder
@@ -34,6 +34,11 @@ POLL = 2.0
 """Seconds between two looks at what another process is training."""
 
 Rows = list[dict[str, Any]]
+Stop = Callable[[], bool]
+
+
+def _never() -> bool:
+    return False
 
 
 class PretrainingError(Exception):
@@ -41,20 +46,21 @@ class PretrainingError(Exception):
 
 
 def encoder_for(
-    config: Mapping[str, Any], train: TrainingSet, device: torch.device, command: list[str]
+    config: Mapping[str, Any], train: TrainingSet, device: torch.device, command: list[str], stop: Stop = _never
 ) -> dict[str, Tensor] | None:
     """The weights that a run's networks start from, without a classifier; None for ``pretrain=none``.
 
     ``config`` is the checked config of the run. For ``pretrain=simclr`` the encoder is trained if nobody has yet, on
     all selected images of the data set, whatever their labels or the validation split: what is held out is labels.
-    Raises InputError for a file that does not fit, PretrainingError when the training failed.
+    Raises InputError for a file that does not fit, PretrainingError when the training failed, Interrupted
+    once ``stop()`` is true.
     """
     name = config["pretrain"]["name"]
     if name == "none":
         return None
     if name == "file":
         return _from_file(config, train)
-    directory = pretrained(config, device, command)
+    directory = pretrained(config, device, command, stop)
     print(f"encoder  {directory.name}", flush=True)
     return _weights(directory)
 
@@ -79,10 +85,13 @@ def _from_file(config: Mapping[str, Any], train: TrainingSet) -> dict[str, Tenso
     return fit.loaded
 
 
-def pretrained(config: Mapping[str, Any], device: torch.device, command: list[str]) -> RunDirectory:
+def pretrained(
+    config: Mapping[str, Any], device: torch.device, command: list[str], stop: Stop = _never
+) -> RunDirectory:
     """The directory of the finished SimCLR encoder of a run, trained now if need be.
 
-    Waits while another process is at it. Raises PretrainingError when it failed, now or, without ``retry``, earlier.
+    Waits while another process is at it. Raises PretrainingError when it failed, now or, without ``retry``, earlier,
+    and Interrupted once ``stop()`` is true, after the epoch then underway.
     """
     name = encoder_name(encoder_identity(config))
     directory = RunDirectory(Path(config["runs_dir"]).expanduser() / "encoders", name)
@@ -90,8 +99,10 @@ def pretrained(config: Mapping[str, Any], device: torch.device, command: list[st
     while _needed(directory, config["retry"]):
         with directory.claim() as mine:
             if mine and _needed(directory, config["retry"]):
-                _train_or_record_failure(config, directory, device, command)
+                _train_or_record_failure(config, directory, device, command, stop)
         if not mine:
+            if stop():
+                raise Interrupted(f"asked to stop while {directory.name} was being trained by another process")
             if not told:
                 print(f"wait     {directory.name}: another process is at it", flush=True)
             told = True
@@ -113,11 +124,11 @@ def _failure(directory: RunDirectory) -> PretrainingError:
 
 
 def _train_or_record_failure(
-    config: Mapping[str, Any], directory: RunDirectory, device: torch.device, command: list[str]
+    config: Mapping[str, Any], directory: RunDirectory, device: torch.device, command: list[str], stop: Stop
 ) -> None:
     try:
-        _train(config, directory, device, command)
-    except InputError:
+        _train(config, directory, device, command, stop)
+    except (InputError, Interrupted):
         raise
     except Exception as error:  # as for a run: record it, let others go on
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -125,7 +136,9 @@ def _train_or_record_failure(
         raise _failure(directory) from error
 
 
-def _train(config: Mapping[str, Any], directory: RunDirectory, device: torch.device, command: list[str]) -> None:
+def _train(
+    config: Mapping[str, Any], directory: RunDirectory, device: torch.device, command: list[str], stop: Stop
+) -> None:
     provenance.reset_peak_memory(device)
     data = _all_images(config)
     _check_enough_images(data, config)
@@ -143,6 +156,8 @@ def _train(config: Mapping[str, Any], directory: RunDirectory, device: torch.dev
             directory.append_metrics(COLUMNS, rows[-1])
             checkpoint.save(directory.checkpoint, {"trainer": simclr.state(), "rows": rows})
             progress.epoch(rows[-1])
+            if stop():
+                raise Interrupted(f"asked to stop at epoch {simclr.epochs_done} of the encoder {directory.name}")
     finally:
         progress.close()
     checkpoint.save(directory.path / WEIGHTS, simclr.encoder())

@@ -52,7 +52,7 @@ def run(
     data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
     check_enough_images(data, config)
     resumed = directory.checkpoint.exists()
-    encoder = None if resumed else encoder_for(config, data.train, device, command)
+    encoder = None if resumed else encoder_for(config, data.train, device, command, stop)
     provenance.reset_peak_memory(device)
     trainer, scorer = Trainer(config, data.train, device, encoder), Scorer(data)
     directory.begin(identity)

@@ -7,18 +7,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from sanm.config import checked
+from sanm.cells import CellCache, cells_of
+from sanm.config import CONF
 from sanm.errors import InputError
 from sanm.explain import one_line
-from sanm.fetch import check_mask_weights, fetch
-from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
 
@@ -29,16 +27,20 @@ class Cells(Callback):
         self._cells: list[RunDirectory] = []
 
     def on_multirun_start(self, config: DictConfig, config_name: str | None = None, **_: Any) -> None:
-        """Refuse the whole grid, with exit status 2, when one of its cells is wrong."""
+        """Refuse the whole grid, with exit status 2, when one of its cells is wrong; end at once when all are done."""
         try:
-            self._cells = cells_of(list(config.hydra.overrides.task), config_name or "config")
-            check_writable(Path(config.runs_dir).expanduser())
+            self._cells = _runs_of(config, config_name or "config")
         except Exception as error:
             explained = one_line(error)
             if explained is None:
                 raise
             print(f"error    {explained}", file=sys.stderr)
             sys.exit(2)
+        if all(cell.status() == "done" for cell in self._cells):  # Hydra would compose each of them once more
+            for cell in self._cells:
+                print(f"skip     {cell.name}: {cell.accuracies()}", flush=True)
+            self.on_multirun_end(config)
+            sys.exit(0)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Count what there is; exit status 3 when cells are missing or failed."""
@@ -57,23 +59,25 @@ class Cells(Callback):
         sys.exit(3)
 
 
-def cells_of(overrides: list[str], config_name: str) -> list[RunDirectory]:
-    """The run of each cell of a grid, in the order of the command line, each once. Raises on the first bad cell."""
+def _runs_of(config: DictConfig, config_name: str) -> list[RunDirectory]:
+    runs_dir = Path(config.runs_dir).expanduser()
+    cache = CellCache(runs_dir, usable=_only_our_configs(config) and config_name == "config")
+    cells = cells_of(swept(list(config.hydra.overrides.task)), cache, config_name)
+    check_writable(runs_dir)
+    cache.save()
+    return [cell.run for cell in cells]
+
+
+def swept(overrides: list[str]) -> list[list[str]]:
+    """The command lines that a command line with comma lists stands for, in Hydra's order."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    batches = BasicSweeper.split_arguments(parser.parse_overrides(overrides), max_batch_size=None)
-    cells: dict[str, RunDirectory] = {}
-    for cell in batches[0]:
-        try:
-            config = checked(compose(config_name, overrides=list(cell)))
-            fetch(config)
-            name = run_name(identity(config))
-            run = RunDirectory(Path(config["runs_dir"]).expanduser(), name)
-            if run.status() != "done":
-                check_mask_weights(config)
-        except InputError as error:
-            raise InputError(f"{error} (in the cell {' '.join(cell)})") from error
-        cells[name] = run
-    return list(cells.values())
+    (cells,) = BasicSweeper.split_arguments(parser.parse_overrides(overrides), max_batch_size=None)
+    return [list(cell) for cell in cells]
+
+
+def _only_our_configs(config: DictConfig) -> bool:
+    sources = [source for source in config.hydra.runtime.config_sources if source["schema"] == "file"]
+    return all(Path(source["path"]).resolve() == CONF for source in sources)
 
 
 def check_writable(runs_dir: Path) -> None:

@@ -6,10 +6,13 @@ Compose, check, claim, train, record. Torch is imported only once a run is to be
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sanm.config import checked
-from sanm.errors import InputError
+from sanm.errors import InputError, Interrupted
 from sanm.explain import one_line
 from sanm.fetch import check_mask_weights, fetch
 from sanm.identity import identity, run_name
@@ -28,7 +31,14 @@ from sanm.store import RunDirectory
 REFUSED, FAILED, MISSING = 2, 1, 3
 """Exit statuses: bad input; the run failed; another process is at it, or a cell of a grid is missing."""
 
+REQUEUE = os.EX_TEMPFAIL
+"""Exit status 75: stopped by a signal after saving; the same command goes on."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""What schedulers send ahead of a preemption or the end of a job's time."""
+
 MULTIRUN = ("-m", "--multirun")
+
+Stop = Callable[[], bool]
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -40,12 +50,15 @@ def job(composed: DictConfig) -> None:
     except InputError as error:
         print(f"error    {error}", file=sys.stderr, flush=True)
         status = REFUSED
-    if status and HydraConfig.get().mode == RunMode.RUN:
+    if status == REQUEUE or (status and HydraConfig.get().mode == RunMode.RUN):
         sys.exit(status)
 
 
-def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
-    """Do what is left of a run, if anything, and say so. Returns an exit status."""
+def train_or_skip(config: dict[str, Any], command: list[str], stop: Stop = lambda: False) -> int:
+    """Do what is left of a run, if anything, and say so. Returns an exit status.
+
+    Training saves and stops, with status ``REQUEUE``, at a signal of ``STOP_SIGNALS`` or once ``stop()`` is true.
+    """
     fetch(config)
     record = identity(config)
     directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(record))
@@ -57,46 +70,65 @@ def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
             print(f"busy     {directory.name}: another process is at it", flush=True)
             return MISSING
         ended = _ended(directory, config["retry"])  # by another process, a moment ago
-        return _train(config, record, directory, command) if ended is None else ended
+        return _train(config, record, directory, command, stop) if ended is None else ended
 
 
 def _ended(directory: RunDirectory, retry: bool) -> int | None:
     if directory.status() == "done":
-        return _say_done(directory, "skip     ")
+        print(f"skip     {directory.name}: {directory.accuracies()}", flush=True)
+        return 0
     if directory.status() == "failed" and not retry:
         print(f"failed   {directory.name}: {directory.failure_reason()} (retry=true takes it again)", flush=True)
         return FAILED
     return None
 
 
-def _train(config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str]) -> int:
+def _train(
+    config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str], stop: Stop
+) -> int:
     from sanm import experiment
 
     check_mask_weights(config)
     try:
-        experiment.run(config, record, directory, command)
+        with stop_signals() as signalled:
+            experiment.run(config, record, directory, command, lambda: signalled() or stop())
     except InputError:
         raise
+    except Interrupted as saved:
+        print(f"stopped  {directory.name}: {saved}; the same command goes on from there", flush=True)
+        return REQUEUE
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
         reason = " ".join(str(error).split()) or type(error).__name__
         directory.begin(record)  # unless it came so far: what has failed is named by it
         directory.fail(reason, f"command: {' '.join(command)}\n\n{traceback.format_exc()}")
         print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
         return FAILED
-    return _say_done(directory, "done     ")
-
-
-def _say_done(directory: RunDirectory, verb: str) -> int:
-    result = directory.result()
-    accuracy = f"best {result['best_accuracy']:.2f} %, last {result['last_accuracy']:.2f} %"
-    print(f"{verb}{directory.name}: {accuracy}", flush=True)
+    print(f"done     {directory.name}: {directory.accuracies()}", flush=True)
     return 0
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Within, a signal of ``STOP_SIGNALS`` kills nothing: what is yielded tells whether one came.
+
+    Only a process's main thread can do this; elsewhere signals do what they did.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    seen: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: seen.append(number)) for number in STOP_SIGNALS}
+    try:
+        yield lambda: bool(seen)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def main(task: Callable[[], None] = job) -> None:
     """Run the command line of a Hydra ``task``; every error that a user can mend is one line."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors through to here
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)  # wherever it was typed
     try:
         task()
@@ -110,7 +142,8 @@ def main(task: Callable[[], None] = job) -> None:
         sys.exit(REFUSED)
 
 
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line, in the place of ``warnings.showwarning``."""
     print(f"warning  {message}", file=sys.stderr, flush=True)
 
 

@@ -22,6 +22,9 @@ from sanm.files import remove_partial_files, unwritable, write_atomically
 
 Status = Literal["done", "failed", "interrupted", "missing"]
 
+PATIENCE = 0.2
+"""Seconds before a claim is given up: longer than somebody needs to look whether there is one."""
+
 
 class RunDirectory:
     """``runs_dir/<readable>-<id>/``."""
@@ -49,13 +52,31 @@ class RunDirectory:
         """Why the run failed, in one line."""
         return self._failure.read_text().partition("\n")[0]
 
+    def accuracies(self) -> str:
+        """Best and last accuracy of the finished run, for a line on the screen."""
+        result = self.result()
+        return f"best {result['best_accuracy']:.2f} %, last {result['last_accuracy']:.2f} %"
+
+    def claimed(self) -> bool:
+        """Whether a living process is at the run now. Changes nothing, and makes no directory."""
+        if not self._lock.exists():
+            return False
+        lock = FileLock(self._lock, timeout=0)
+        try:
+            with lock:
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a disk that can only be read: nobody works there
+            return False
+
     @contextmanager
     def claim(self) -> Iterator[bool]:
         """Yield whether this process alone may work on the run now; the kernel frees a dead owner's claim.
 
         Raises InputError when the directory cannot be made or written.
         """
-        lock = FileLock(self._lock, timeout=0)
+        lock = FileLock(self._lock, timeout=PATIENCE)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()

@@ -71,7 +71,19 @@ def test_analysis_reads_records_without_torch_or_the_trainer() -> None:
 
 
 def test_config_is_checked_before_anything_heavy_loads() -> None:
-    light = ("run", "pretrain", "fetch", "config", "identity", "explain", "multirun", "store", "files", "errors")
+    light = (
+        "run",
+        "pretrain",
+        "fetch",
+        "config",
+        "identity",
+        "explain",
+        "multirun",
+        "store",
+        "files",
+        "errors",
+        "cells",
+    )
     for name in light:
         tree = ast.parse((ROOT / f"sanm/{name}.py").read_text())
         at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -79,6 +91,23 @@ def test_config_is_checked_before_anything_heavy_loads() -> None:
         names |= {str(node.module) for node in at_top if isinstance(node, ast.ImportFrom)}
         assert not {n for n in names if n.split(".")[0] in {"torch", "sklearn", "pandas", "torchvision"}}, name
         assert not names & {"sanm.experiment", "sanm.trainer", "sanm.data", "sanm.types"}, name
+
+
+def test_sweeps_start_runs_and_nobody_knows_sweeps() -> None:
+    assert not offenders("sanm/**/*.py", "sweeps", "analysis")
+    assert not offenders("analysis/**/*.py", "sweeps")
+    launching = [
+        file.relative_to(ROOT) for file in ROOT.glob("sweeps/**/*.py") if not file.stem.startswith(("tune", "stud"))
+    ]
+    assert not [line for file in launching for line in offenders(str(file), "analysis", "sanm.trainer")]
+    at_top = {name for file in launching for name in _imported_at_top(ROOT / file)}
+    assert not at_top & {"torch", "sklearn", "pandas", "torchvision", "submitit"}
+
+
+def _imported_at_top(file: Path) -> set[str]:
+    nodes = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.partition(".")[0] for name in plain | {str(n.module) for n in nodes if isinstance(n, ast.ImportFrom)}}
 
 
 def test_every_option_of_a_named_group_has_its_module() -> None:

@@ -44,7 +44,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 def numbers(runs: Path) -> dict[str, Any]:
     """All that a grid's records say, without times."""
     found: dict[str, Any] = {}
-    for folder in sorted(path for path in runs.iterdir() if path.is_dir()):
+    for folder in sorted(path.parent for path in runs.glob("*/result.json")):
         result = json.loads((folder / "result.json").read_text())
         with open(folder / "metrics.csv", newline="") as handle:
             rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(handle)]

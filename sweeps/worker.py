@@ -1,0 +1,74 @@
+"""A process that trains cells one after another: command lines come in on stdin, statuses go out on a pipe.
+
+``python -m sweeps.worker FD`` is started by a launcher and ends with it: when stdin closes, or, in the middle of a
+run, when the launcher is gone, after the run has saved what it has.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+
+from hydra import compose, initialize_config_dir
+
+from sanm.config import CONF, checked
+from sanm.explain import one_line
+from sanm.run import FAILED, REFUSED, REQUEUE, show_warning, train_or_skip
+
+LEAVING = "leaving"
+"""Said behind a status by a worker that takes no more cells."""
+
+
+def run_cell(overrides: list[str], stop: Callable[[], bool] = lambda: False) -> int:
+    """Train what is left of a cell; returns an exit status as ``sanm.run`` has them. Hydra has to be initialised."""
+    try:
+        return train_or_skip(checked(compose("config", overrides=overrides)), overrides, stop)
+    except Exception as error:
+        explained = one_line(error)
+        if explained is None:
+            raise
+        print(f"error    {explained}", file=sys.stderr, flush=True)
+        return REFUSED
+
+
+def main() -> None:
+    """Take cells until there are no more, or until this process should be replaced by a fresh one."""
+    answers, launcher = int(sys.argv[1]), os.getppid()
+    warnings.showwarning = show_warning
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C: the launcher says what to do
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for line in sys.stdin:
+            status = run_cell(json.loads(line), stop=lambda: os.getppid() != launcher)
+            used_gpu = _release_gpu()
+            leaving = status == REQUEUE or (status == FAILED and used_gpu)  # it may be of no more use to this process
+            try:
+                os.write(answers, f"{status} {LEAVING if leaving else ''}\n".encode())
+            except BrokenPipeError:
+                return
+            if leaving:
+                return
+
+
+def _release_gpu() -> bool:
+    """Give memory that the last cell used back to other processes; whether there is a GPU at all."""
+    if "torch" not in sys.modules:
+        return False
+    import torch
+
+    if not torch.cuda.is_initialized():
+        return False
+    gc.collect()
+    try:
+        torch.cuda.empty_cache()
+    except RuntimeError as error:
+        print(f"warning  {error}", file=sys.stderr, flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What tests of grids share: the command line in processes of its own, tiny cells, who is whose child."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import initialize_config_dir
+
+from sanm.config import CONF
+from tests.conftest import ROOT, SMALL
+
+TINY = (*SMALL, "base_method=ce", "quality.every=0")
+"""Overrides that make the cells of the grid ``quick`` a matter of a second."""
+
+
+@pytest.fixture
+def hydra() -> Iterator[None]:
+    """Hydra as the launcher has it, for what composes."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def start(command: str, runs: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """``python -m sweeps.launch COMMAND quick`` in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweeps.launch", command, "quick", f"runs_dir={runs}", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 240) -> tuple[int, str, str]:
+    """Status, output and errors of a process, once it has ended."""
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out, err
+
+
+def launched(command: str, runs: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    return ended(start(command, runs, *arguments, **environment))
+
+
+def children(process: int) -> list[int]:
+    """Processes that a process has started and that are still there."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == process and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read a process's output up to the line that holds the words."""
+    assert process.stdout
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if words in line:
+            return seen
+    raise AssertionError(f"{words!r} never came in:\n{seen}")
