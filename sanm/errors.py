@@ -11,3 +11,7 @@ class InputError(Exception):
 
 class DivergedError(Exception):
     """A loss that is not finite; says at which epoch and step."""
+
+
+class StoppedError(Exception):
+    """Whoever watches a run has seen enough. It has not failed: it can be gone on with from its checkpoint."""

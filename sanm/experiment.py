@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,17 @@ COLUMNS = (
 Rows = list[dict[str, Any]]
 
 
-def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDirectory, command: list[str]) -> None:
+def run(
+    config: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    directory: RunDirectory,
+    command: list[str],
+    watch: Callable[[Rows], None] | None = None,
+) -> None:
     """Train what is left of the run and write its result.
 
-    ``config`` is the checked config, ``identity`` what of it the record keeps. The caller holds the directory's
+    ``config`` is the checked config, ``identity`` what of it the record keeps. ``watch`` is given the rows of all
+    epochs so far after each new one. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
     finite, PretrainingError when the encoder that the run starts from could not be trained.
     """
@@ -62,6 +69,8 @@ def run(config: Mapping[str, Any], identity: Mapping[str, Any], directory: RunDi
             directory.append_metrics(COLUMNS, row)
             checkpoint.save(directory.checkpoint, {"trainer": trainer.state(), "rows": rows, "images": images})
             progress.epoch(row)
+            if watch is not None:
+                watch(rows)
     finally:
         progress.close()
     _finish(config, directory, trainer, scorer, data, rows, images, command)

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sanm.config import checked
-from sanm.errors import InputError
+from sanm.errors import InputError, StoppedError
 from sanm.explain import one_line
 from sanm.fetch import fetch
 from sanm.identity import identity, run_name
@@ -29,6 +29,8 @@ REFUSED, FAILED, MISSING = 2, 1, 3
 """Exit statuses: bad input; the run failed; another process is at it, or a cell of a grid is missing."""
 
 MULTIRUN = ("-m", "--multirun")
+
+Watch = Callable[[list[dict[str, Any]]], None]
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -44,8 +46,12 @@ def job(composed: DictConfig) -> None:
         sys.exit(status)
 
 
-def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
-    """Do what is left of a run, if anything, and say so. Returns an exit status."""
+def train_or_skip(config: dict[str, Any], command: list[str], watch: Watch | None = None) -> int:
+    """Do what is left of a run, if anything, and say so. Returns an exit status.
+
+    ``watch`` is given the rows of all epochs so far after each new one; a StoppedError that it raises ends the run as
+    an interruption would, and is passed on.
+    """
     fetch(config)
     record = identity(config)
     directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(record))
@@ -57,7 +63,7 @@ def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
             print(f"busy     {directory.name}: another process is at it", flush=True)
             return MISSING
         ended = _ended(directory, config["retry"])  # by another process, a moment ago
-        return _train(config, record, directory, command) if ended is None else ended
+        return _train(config, record, directory, command, watch) if ended is None else ended
 
 
 def _ended(directory: RunDirectory, retry: bool) -> int | None:
@@ -69,12 +75,18 @@ def _ended(directory: RunDirectory, retry: bool) -> int | None:
     return None
 
 
-def _train(config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str]) -> int:
+def _train(
+    config: dict[str, Any],
+    record: dict[str, Any],
+    directory: RunDirectory,
+    command: list[str],
+    watch: Watch | None,
+) -> int:
     from sanm import experiment
 
     try:
-        experiment.run(config, record, directory, command)
-    except InputError:
+        experiment.run(config, record, directory, command, watch)
+    except (InputError, StoppedError):
         raise
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Many runs as one thing: studies that search for settings."""
