@@ -284,7 +284,7 @@ def _sets_only(group: str, option: str, space: Mapping[str, Dimension]) -> bool:
     if "." in group or not file.is_file():
         return False
     values = OmegaConf.to_container(OmegaConf.load(file))
-    return isinstance(values, dict) and bool(values) and all(f"{group}.{key}" in space for key in values)
+    return isinstance(values, dict) and bool(values) and all(f"{group}.{key}" in space for key in map(str, values))
 
 
 # ---- the space

@@ -70,10 +70,7 @@ def write(store: optuna.Study, folder: Path) -> list[str]:
 
     Returns the lines to print. Raises InputError when the folder cannot be written.
     """
-    attributes = store.user_attrs
-    study = Stored(
-        store.study_name, folder, attributes[DEFINITION], tuple(attributes[OVERRIDES]), tuple(store.get_trials())
-    )
+    study = stored(store, folder)
     trials, sensitivity, importances = trial_table(study), sensitivity_table(study), importance_table(study, store)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "trials.csv", _csv(trials))
@@ -84,6 +81,12 @@ def write(store: optuna.Study, folder: Path) -> list[str]:
         write_atomically(folder / "sensitivity.png", lambda handle: figure.savefig(handle, format="png", dpi=150))
     _write(folder / "report.md", markdown(study, sensitivity, importances))
     return summary(study)
+
+
+def stored(store: optuna.Study, folder: Path) -> Stored:
+    """What there is of the study at this moment."""
+    known = store.user_attrs
+    return Stored(store.study_name, folder, known[DEFINITION], tuple(known[OVERRIDES]), tuple(store.get_trials()))
 
 
 def summary(study: Stored) -> list[str]:
@@ -104,15 +107,19 @@ def use_line(study: Stored, trial: FrozenTrial) -> str:
     cells = study.cells
     rates = ",".join(dict.fromkeys(f"{cell.rate:g}" for cell in cells if cell.rate is not None))
     seeds = ",".join(dict.fromkeys(str(cell.seed) for cell in cells))
-    words = [*study.overrides, *assignments(study.params(trial)), *([f"noise.rate={rates}"] if rates else [])]
+    words = [*_lasting(study.overrides), *assignments(study.params(trial)), *([f"noise.rate={rates}"] if rates else [])]
     return shlex.join(["python", "-m", "sanm.run", "-m", *words, f"seed={seeds}"])
+
+
+def _lasting(overrides: Sequence[str]) -> list[str]:
+    return [word for word in overrides if not word.startswith("retry=")]
 
 
 # ---- tables
 
 
 def trial_table(study: Stored) -> pd.DataFrame:
-    """A row a trial: state, parameters, mean and sample standard deviation of its finished runs, each of them."""
+    """A row a trial: state, parameters, mean of its finished runs, its spread over seeds, and each run."""
     return pd.DataFrame([_trial_row(study, trial) for trial in study.trials])
 
 
@@ -125,7 +132,7 @@ def _trial_row(study: Stored, trial: FrozenTrial) -> Plain:
         "selection": study.definition["selection"],
         **study.params(trial),
         "mean": statistics.fmean(values) if values else None,
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "sd_over_seeds": _over_seeds(study, scores),
         "runs": len(values),
         **{cell.key: scores.get(cell.key) for cell in study.cells},
         "reason": trial.user_attrs.get(REASON),
@@ -287,12 +294,24 @@ def _panel(axes: Axes, study: Stored, key: str, parts: pd.DataFrame) -> None:
     place = {choice: position for position, choice in enumerate(dimension.choices)}
     x = [_at(place, study.params(trial)[key]) for trial in study.complete]
     y = [_value(trial) for trial in study.complete]
-    spread = [_deviation(list(trial.user_attrs[CELLS].values())) for trial in study.complete]
-    axes.errorbar(x, y, yerr=spread, fmt="o", markersize=3.5, elinewidth=0.6, color="0.6", label="trials, ± sd of runs")
+    spread = [_over_seeds(study, trial.user_attrs[CELLS]) or 0 for trial in study.complete]
+    axes.errorbar(
+        x,
+        y,
+        yerr=spread,
+        fmt="o",
+        markersize=3.5,
+        elinewidth=0.6,
+        color="0.6",
+        zorder=1,
+        label="trials, ± sd over seeds",
+    )
     centers = [_center(place, row, dimension.log) for row in parts.to_dict("records")]
     axes.plot(centers, parts["mean"], "o-", color="C0", label="mean of the trials there")
     best = study.complete[0]
-    axes.plot([_at(place, study.params(best)[key])], [_value(best)], "*", color="C3", markersize=12, label="best")
+    axes.plot(
+        [_at(place, study.params(best)[key])], [_value(best)], "*", color="C3", markersize=12, zorder=3, label="best"
+    )
     axes.set_xlabel(key)
     axes.legend(fontsize=7)
     if place:
@@ -331,8 +350,14 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+def _over_seeds(study: Stored, scores: Mapping[str, float]) -> float | None:
+    """Sample standard deviation over seeds of the mean over noise rates; None when runs are missing or one seed."""
+    seeds = dict.fromkeys(cell.seed for cell in study.cells)
+    if len(seeds) < 2 or len(scores) < len(study.cells):
+        return None
+    return statistics.stdev(
+        statistics.fmean(scores[cell.key] for cell in study.cells if cell.seed == seed) for seed in seeds
+    )
 
 
 def _spread(values: Sequence[float]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +28,6 @@ SECONDS_TO_CONNECT = 10
 SECONDS_FOR_SQLITE = 60
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 def address(study: Study) -> str:
@@ -90,7 +88,8 @@ def find(study: Study) -> optuna.Study:
     """The study as it is, to be read. Raises InputError when it is not there."""
     url = address(study)
     missing = InputError(f"study {study.name} is not in {shown(url)} yet: python -m sweeps.tune study={study.name}")
-    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
+    file = re.match(r"(?:sqlite:///|journal:)(.+)", url)
+    if file and not Path(file[1]).exists():  # opening it would make it
         raise missing
     with reachable(url):
         try:
@@ -112,7 +111,7 @@ def reachable(url: str) -> Iterator[str]:
     except ModuleNotFoundError as error:
         extra = "; pip install 'sanm[postgres]'" if error.name == "psycopg" else ""
         raise InputError(f"study.storage={shown(url)} needs the module {error.name}{extra}") from error
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
+    except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
         raise InputError(
             f"study.storage={shown(url)} cannot be reached ({_reason(error, url)}); the same command goes on later"
         ) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 import statistics
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -74,7 +75,7 @@ def work(study: Study, store: optuna.Study, folder: StudyFolder, run_cell: RunCe
 def take(study: Study, store: optuna.Study, folder: StudyFolder) -> tuple[Trial, FileLock] | None:
     """A trial and the claim to it: one whose worker died, or a new one while some are left. The caller is ``alone``."""
     trials = store.get_trials(deepcopy=False)
-    store.pruner = instantiate(study.pruner)
+    store.pruner = _made(study.pruner)
     for found in trials:
         if found.state == TrialState.RUNNING:
             claim = folder.claim(found.number)
@@ -131,8 +132,14 @@ def _sampler(study: Study, number: int) -> optuna.samplers.BaseSampler:
     if settings.get("seed") is not None:
         text = f"{settings['seed']} {number}".encode()
         settings["seed"] = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
-    sampler: optuna.samplers.BaseSampler = instantiate(settings)
+    sampler: optuna.samplers.BaseSampler = _made(settings)
     return sampler
+
+
+def _made(settings: Mapping[str, Any]) -> Any:
+    with warnings.catch_warnings():  # that parts of Optuna are experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return instantiate(settings)
 
 
 def _drawn(study: Study, trial: Trial) -> Trial:

@@ -68,7 +68,8 @@ def _act(role: str, words: Sequence[str]) -> int:
     check_writable(study.folder)
     _begin(study, folder)
     status = _supervise(study.workers, words) if study.workers > 1 else _work(study, folder)
-    return _finish(study) or status
+    left = _finish(study)
+    return status or left
 
 
 def _begin(study: Study, folder: StudyFolder) -> None:
