@@ -58,56 +58,45 @@ def command_line() -> None:
 
 def _act(role: str, words: Sequence[str]) -> int:
     study = study_of(words)
-    if role == REPORT:
-        return _report(study)
     folder = StudyFolder(study.folder)
-    if role == WORKER:
-        _work(study, folder)
-        return 0
-    check_runs(study)
-    check_writable(study.folder)
-    _begin(study, folder)
-    status = _supervise(study.workers, words) if study.workers > 1 else _work(study, folder)
-    left = _finish(study)
-    return status or left
-
-
-def _begin(study: Study, folder: StudyFolder) -> None:
+    if not role:
+        check_runs(study)
+        check_writable(study.folder)
     from sweeps import study_storage, study_trials
 
-    store = study_storage.create(study, folder)
+    store = study_storage.find(study) if role == REPORT else study_storage.create(study, folder)
     with study_storage.reachable(study_storage.address(study)):
+        if role == WORKER:
+            return _work(study, store, folder)
+        if role == REPORT:
+            return _report(study, store)
         if study.retry:
             with folder.alone():
                 study_trials.enqueue_failed(store)
         ended = study_trials.ended(store.get_trials(deepcopy=False))
-    print(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}", flush=True)
+        print(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}", flush=True)
+        status = _supervise(study.workers, words) if study.workers > 1 else _work(study, store, folder)
+        return _report(study, store) or status or _left(study, store)
 
 
-def _work(study: Study, folder: StudyFolder) -> int:
-    from sweeps import study_runs, study_storage, study_trials
+def _work(study: Study, store: optuna.Study, folder: StudyFolder) -> int:
+    from sweeps import study_runs, study_trials
 
-    store = study_storage.create(study, folder)
-    with study_storage.reachable(study_storage.address(study)):
-        study_trials.work(study, store, folder, study_runs.run_cell)
+    study_trials.work(study, store, folder, study_runs.run_cell)
     return 0
 
 
-def _report(study: Study) -> int:
-    from sweeps import study_report, study_storage
+def _report(study: Study, store: optuna.Study) -> int:
+    from sweeps import study_report
 
-    store = study_storage.find(study)
-    with study_storage.reachable(study_storage.address(study)):
-        for line in study_report.write(store, study.folder):
-            print(line, flush=True)
+    for line in study_report.write(store, study.folder):
+        print(line, flush=True)
     return 0
 
 
-def _finish(study: Study) -> int:
-    from sweeps import study_storage, study_trials
+def _left(study: Study, store: optuna.Study) -> int:
+    from sweeps import study_trials
 
-    _report(study)
-    store: optuna.Study = study_storage.find(study)
     left = study.n_trials - study_trials.ended(store.get_trials(deepcopy=False))
     if left <= 0:
         return 0

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import optuna
+import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
 from sanm.errors import InputError
+from sweeps import study_report
 from sweeps.study import Study
 from sweeps.study_folder import StudyFolder
 from sweeps.study_storage import address, create, find, shown
@@ -30,6 +32,7 @@ from sweeps.study_trials import (
     work,
 )
 from tests.sweeps.conftest import MakeStudy
+from tests.test_architecture import offenders
 
 
 def values(overrides: list[str]) -> dict[str, str]:
@@ -281,3 +284,32 @@ def test_a_storage_may_come_from_the_environment(make_study: MakeStudy, monkeypa
     assert address(study) == "postgresql+psycopg://me:secret@host/studies"
     assert shown(address(study)) == "postgresql+psycopg://host/studies"
     assert "secret" not in str(study.definition) + str(study.overrides)
+
+
+def test_the_report_of_a_longer_study(make_study: MakeStudy) -> None:
+    words = ("study=tau_aspect", "study/pruner=none", "study/sampler=random", "study.n_trials=30", "study.seeds=[1]")
+    study = make_study(*words, "+study.space.trainer.lr={low: 0.001, high: 0.1, log: true}",
+                       "+study.space.mask_strategy.name={choices: [adaptive, fixed]}")  # fmt: skip
+    store = optimized(study)
+    study_report.write(store, study.folder)
+    importances = pd.read_csv(study.folder / "importances.csv").set_index("parameter")["importance"]
+    assert importances.idxmax() == "tau.value", "the formula knows nothing else"
+    assert importances.sum() == pytest.approx(1, abs=1e-3)
+    table = pd.read_csv(study.folder / "trials.csv")
+    for key, parts in pd.read_csv(study.folder / "sensitivity.csv").groupby("parameter"):
+        assert parts["trials"].sum() == 30
+        for part in parts.to_dict("records"):
+            if key == "mask_strategy.name":
+                inside = table[table[key] == part["from"]]
+            else:
+                low, high = float(part["from"]), float(part["to"])
+                last = high == study.space[str(key)].high
+                inside = table[(table[key] >= low) & ((table[key] <= high) if last else (table[key] < high))]
+            assert len(inside) == part["trials"]
+            assert inside["mean"].mean() == pytest.approx(part["mean"], rel=1e-4)
+    assert study_report.stored(store, study.folder).complete[0].number == table["mean"].idxmax()
+
+
+def test_the_library_does_not_know_the_sweeps() -> None:
+    assert not offenders("sanm/**/*.py", "sweeps")
+    assert not offenders("analysis/**/*.py", "sweeps")
