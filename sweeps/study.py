@@ -148,7 +148,10 @@ def study_of(words: Sequence[str]) -> Study:
     space = _space(settings["space"])
     _refuse_varied(others, space)
     given = {_key(word) for word in others}
-    overrides = [word for word in settings["overrides"] if _key(word) not in given] + others
+    always = settings["overrides"] or []
+    if not isinstance(always, list) or not all(isinstance(word, str) and "=" in word for word in always):
+        raise InputError(f"study.overrides={always}: must be a list of overrides, like ['trainer.epochs=30']")
+    overrides = [word for word in always if _key(word) not in given] + others
     place = checked(compose("config", overrides=overrides))
     report = settings["pruner"].pop("report", None)
     if report not in REPORTS:

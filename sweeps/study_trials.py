@@ -69,6 +69,22 @@ def work(study: Study, store: optuna.Study, folder: StudyFolder, run_cell: RunCe
             claim.release()
 
 
+def check_search(study: Study) -> None:
+    """See that sampler and pruner can be made and used, on a study that is thrown away. Raises InputError."""
+    rehearsal = optuna.create_study(direction="maximize")
+    try:
+        rehearsal.pruner, rehearsal.sampler = _made(study.pruner), _sampler(study, 0)
+        for value in (0.0, 1.0):  # the second has one to look back at
+            trial = _drawn(study, rehearsal.ask())
+            trial.report(value, 0)
+            trial.should_prune()
+            rehearsal.tell(trial, value)
+    except Exception as error:  # whatever classes that the user chose may raise
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise InputError(f"study.sampler or study.pruner cannot be used ({reason}): see conf/study/") from error
+
+
 # ---- which trial is next
 
 

@@ -64,6 +64,7 @@ def _act(role: str, words: Sequence[str]) -> int:
         check_writable(study.folder)
     from sweeps import study_storage, study_trials
 
+    study_trials.check_search(study)
     store = study_storage.find(study) if role == REPORT else study_storage.create(study, folder)
     with study_storage.reachable(study_storage.address(study)):
         if role == WORKER:

@@ -75,6 +75,7 @@ REFUSALS = [
     (("study=tau", "study.seeds=[]"), "study.seeds=[]: give at least one"),
     (("study=tau", "study.seeds=[1,1]"), "give at least one, and each once"),
     (("study=tau", "study.noise_rates=[a]"), "must be a list of numbers"),
+    (("study=tau", "study.overrides=5"), "study.overrides=5: must be a list of overrides"),
     (("study=tau", "study.name=../up"), "study.name=../up: use letters"),
     (("study=tau", "study.selection=guess"), "study.selection=guess: choose one of validation, test_oracle"),
     (("study=tau", "data.validation=0"), "study.selection=validation needs held-out images: set data.validation"),

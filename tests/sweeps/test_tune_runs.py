@@ -132,3 +132,19 @@ def test_the_report_has_the_numbers_of_the_records(make_study: MakeStudy, tmp_pa
         assert (part["mean"] * part["trials"]).sum() / 3 == pytest.approx(table["mean"].mean(), rel=1e-4)
         assert part["best"].max() == pytest.approx(best["mean"], rel=1e-5)
     assert (study.folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_pruned_trial_leaves_a_run_to_be_gone_on_with(make_study: MakeStudy, tmp_path: Path) -> None:
+    threshold = ("study.pruner._target_=optuna.pruners.ThresholdPruner", "study.pruner.report=epoch",
+                 "+study.pruner.lower=101", "+study.pruner.n_warmup_steps=2")  # fmt: skip
+    study = make_study(*ONE_POINT, *QUICK, *threshold, "study.n_trials=1")
+    (trial,) = optimized(study).trials
+    assert trial.state.name == "PRUNED"
+    assert sorted(trial.intermediate_values) == [1, 2], "no accuracy is 101 %, but the first epoch is not judged"
+    (checkpoint,) = (tmp_path / "runs").glob("*/checkpoint.pt")
+    directory = RunDirectory(tmp_path / "runs", checkpoint.parent.name)
+    assert directory.status() == "interrupted"
+    assert column(directory.path, "epoch") == [1, 2]
+    overrides = study.run_overrides({"tau.value": trial.params["tau.value"]}, study.cells[0])
+    assert train_or_skip(run_config(overrides), overrides) == 0
+    assert directory.status() == "done"

@@ -25,6 +25,7 @@ from sweeps.study_trials import (
     Score,
     TrialFailedError,
     Watch,
+    check_search,
     counted,
     ended,
     enqueue_failed,
@@ -252,6 +253,27 @@ def test_a_foreign_study_of_that_name_is_left_alone(make_study: MakeStudy, tmp_p
         create(study, StudyFolder(study.folder))
     with pytest.raises(InputError, match="is not in sqlite"):
         find(study)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("study.sampler._target_=optuna.samplers.Nope",), "optuna.samplers.Nope"),
+        (("study.sampler.n_startup_trials=many",), "not supported between instances of 'int' and 'str'"),
+        (("+study.sampler.speed=2",), "unexpected keyword argument 'speed'"),
+        (("study.pruner.p_threshold=2",), "p_threshold must be between 0 and 1"),
+    ],
+)
+def test_a_sampler_or_pruner_that_cannot_work_is_refused_at_once(
+    make_study: MakeStudy, words: tuple[str, ...], reason: str
+) -> None:
+    with pytest.raises(InputError, match=r"study\.sampler or study\.pruner cannot be used") as raised:
+        check_search(make_study("study=tau", *words))
+    assert reason in str(raised.value)
+    assert "\n" not in str(raised.value)
+    for choice in ("hyperband", "median", "none", "wilcoxon"):
+        check_search(make_study("study=tau_aspect", f"study/pruner={choice}"))
+    check_search(make_study("study=elr", "study/sampler=random"))
 
 
 STORAGES = [
