@@ -102,6 +102,7 @@ REFUSALS = [
     (("base_method=sgd",), "base_method/sgd: no such option; choose one of ce, dividemix"),
     (("tau.valeu=0.2",), "Did you mean tau.value?"),
     (("aspect=0.5",), "Did you mean mask_strategy.aspect?"),
+    (("launch=slurm",), "It is for grids: python -m sweeps.launch run GRID"),
     (("noise.rate=1.5",), "noise.rate=1.5: must be a number in [0, 1]"),
     (("noise.rate=abc",), "noise.rate=abc: must be a number in [0, 1]"),
     (("tau.value=-1",), "tau.value=-1"),
