@@ -169,6 +169,7 @@ def _settings(directory: Path) -> dict[str, object]:
     if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
         settings.setdefault("mask_source.name", "self")
         settings.setdefault("variant.masked_target", "method")
+        settings.setdefault("variant.unmasked_views", "kept")
     return settings
 
 

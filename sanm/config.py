@@ -54,6 +54,7 @@ class MaskSource:
 @dataclass
 class Variant:
     masked_views: str
+    unmasked_views: str
     activation: str
     ratio_at_maximum: str
     ratio_at_minimum: str
@@ -135,6 +136,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "mask_strategy.name": ("adaptive", "fixed", "random"),
     "mask_source.name": ("self", "pretrained"),
     "variant.masked_views": ("joint", "separate"),
+    "variant.unmasked_views": ("kept", "replaced"),
     "variant.activation": ("class", "energy"),
     "variant.ratio_at_maximum": RATIOS,
     "variant.ratio_at_minimum": (*RATIOS, "as_maximum"),

@@ -15,3 +15,7 @@ class DivergedError(Exception):
 
 class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked, and all that was done is kept
     """Training was asked to stop; says where it did."""
+
+
+class StoppedError(Exception):
+    """Whoever watches a run has seen enough. It has not failed: it can be gone on with from its checkpoint."""

@@ -40,10 +40,12 @@ def run(
     directory: RunDirectory,
     command: list[str],
     stop: Callable[[], bool] = lambda: False,
+    watch: Callable[[Rows], None] | None = None,
 ) -> None:
     """Train what is left of the run and write its result.
 
-    ``config`` is the checked config, ``identity`` what of it the record keeps. The caller holds the directory's
+    ``config`` is the checked config, ``identity`` what of it the record keeps. ``watch`` is given the rows of all
+    epochs so far after each new one. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
     finite, PretrainingError when the encoder that the run starts from could not be trained, Interrupted once ``stop()``
     is true: the step is finished then, and all that is done is in the checkpoint.
@@ -73,6 +75,8 @@ def run(
             directory.append_metrics(COLUMNS, row)
             _save(directory, trainer, rows, images)
             progress.epoch(row)
+            if watch is not None:
+                watch(rows)
     finally:
         progress.close()
     _finish(config, directory, trainer, scorer, data, rows, images, command)

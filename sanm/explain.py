@@ -55,6 +55,6 @@ def _known_keys() -> list[str]:
     keys: set[str] = set()
     for file in CONF.glob("*/*.yaml"):
         group = OmegaConf.to_container(OmegaConf.load(file))
-        if isinstance(group, dict) and file.parent.name not in ("preset", "launch"):
+        if isinstance(group, dict) and file.parent.name not in ("preset", "launch", "study"):
             keys |= {f"{file.parent.name}.{key}" for key in map(str, group) if key != "tables"}
     return sorted(keys)

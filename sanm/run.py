@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from sanm.config import checked
-from sanm.errors import InputError, Interrupted
+from sanm.errors import InputError, Interrupted, StoppedError
 from sanm.explain import one_line
 from sanm.fetch import check_mask_weights, fetch
 from sanm.identity import identity, run_name
@@ -39,6 +39,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 MULTIRUN = ("-m", "--multirun")
 
 Stop = Callable[[], bool]
+Watch = Callable[[list[dict[str, Any]]], None]
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -54,10 +55,14 @@ def job(composed: DictConfig) -> None:
         sys.exit(status)
 
 
-def train_or_skip(config: dict[str, Any], command: list[str], stop: Stop = lambda: False) -> int:
+def train_or_skip(
+    config: dict[str, Any], command: list[str], stop: Stop = lambda: False, watch: Watch | None = None
+) -> int:
     """Do what is left of a run, if anything, and say so. Returns an exit status.
 
     Training saves and stops, with status ``REQUEUE``, at a signal of ``STOP_SIGNALS`` or once ``stop()`` is true.
+    ``watch`` is given the rows of all epochs so far after each new one; a StoppedError that it raises ends the run as
+    an interruption would, and is passed on.
     """
     fetch(config)
     record = identity(config)
@@ -70,7 +75,7 @@ def train_or_skip(config: dict[str, Any], command: list[str], stop: Stop = lambd
             print(f"busy     {directory.name}: another process is at it", flush=True)
             return MISSING
         ended = _ended(directory, config["retry"])  # by another process, a moment ago
-        return _train(config, record, directory, command, stop) if ended is None else ended
+        return _train(config, record, directory, command, stop, watch) if ended is None else ended
 
 
 def _ended(directory: RunDirectory, retry: bool) -> int | None:
@@ -84,15 +89,20 @@ def _ended(directory: RunDirectory, retry: bool) -> int | None:
 
 
 def _train(
-    config: dict[str, Any], record: dict[str, Any], directory: RunDirectory, command: list[str], stop: Stop
+    config: dict[str, Any],
+    record: dict[str, Any],
+    directory: RunDirectory,
+    command: list[str],
+    stop: Stop,
+    watch: Watch | None,
 ) -> int:
     from sanm import experiment
 
     check_mask_weights(config)
     try:
         with stop_signals() as signalled:
-            experiment.run(config, record, directory, command, lambda: signalled() or stop())
-    except InputError:
+            experiment.run(config, record, directory, command, lambda: signalled() or stop(), watch)
+    except (InputError, StoppedError):
         raise
     except Interrupted as saved:
         print(f"stopped  {directory.name}: {saved}; the same command goes on from there", flush=True)

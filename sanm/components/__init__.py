@@ -8,6 +8,7 @@ and no method knows of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -55,6 +56,8 @@ class SANM(nn.Module):
         targets = believed.expand(len(masked.x), *believed.shape)
         if self.components["nlr"]:
             targets = nlr.soften(targets, masked.ratio, bounded=self.variant["label_ratio"] == "realised")
+        if self.variant["unmasked_views"] == "replaced":
+            return replace(batch, x=masked.x, y=targets)
         return batch.with_views(masked.x, targets)
 
     def reconstruction(self, forward: Forward, batch: Batch, look: Look, step: Step) -> Tensor:

@@ -47,6 +47,17 @@ def test_what_is_softened_is_the_methods_belief_or_the_prediction() -> None:
         assert torch.allclose(softened[others], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("variant", "views"), [("paper", 1), ("released", 2)])
+def test_masked_views_can_stand_alone(variant: str, views: int) -> None:
+    network, batch = networks(1)[0], a_batch(6, views=2)
+    overrides = ("components=amg_nlr", f"variant={variant}")
+    beside = added_to(batch, network, *overrides)
+    alone = added_to(batch, network, *overrides, "variant.unmasked_views=replaced")
+    assert len(alone.x) == views
+    assert torch.equal(alone.x, beside.x[2:])
+    assert torch.equal(alone.y, beside.y[2:])
+
+
 def test_nothing_is_added_before_its_start() -> None:
     network, batch = networks(1)[0], a_batch(6)
     plugin = SANM(config_of("components=full", "components.start=3"), [network], batch.x[0], MEAN, STD)

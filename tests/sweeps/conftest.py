@@ -1,17 +1,18 @@
-"""What tests of grids share: the command line in processes of its own, tiny cells, who is whose child."""
+"""What tests of grids and studies share: command lines in processes of their own, tiny cells, studies."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
 
 from sanm.config import CONF
+from sweeps.study import Study, study_of
 from tests.conftest import ROOT, SMALL
 
 TINY = (*SMALL, "base_method=ce", "quality.every=0")
@@ -70,3 +71,14 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
         if words in line:
             return seen
     raise AssertionError(f"{words!r} never came in:\n{seen}")
+
+
+MakeStudy = Callable[..., Study]
+
+
+@pytest.fixture
+def make_study(tmp_path: Path) -> Iterator[MakeStudy]:
+    """``study_of`` with the runs and, unless given, a quick storage below the test's own folder."""
+    quick = f"study.storage=journal:{tmp_path / 'study.log'}"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield lambda *words: study_of([quick, *words, f"runs_dir={tmp_path / 'runs'}"])

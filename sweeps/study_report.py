@@ -1,0 +1,373 @@
+"""What a study came to, as CSV, Markdown and a picture, from its storage and its runs' records."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import statistics
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from optuna.trial import FrozenTrial, TrialState
+
+from sanm.files import write_atomically
+from sanm.store import RunDirectory
+from sweeps.study import SELECTIONS, Cell, Dimension, Value, assignments
+from sweeps.study_storage import DEFINITION, OVERRIDES
+from sweeps.study_trials import CELLS, REASON, RUNS, counted
+
+SHOWN, BINS, FEWEST_FOR_IMPORTANCE = 5, 8, 8
+NOTHING = "—"
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A study as its storage knows it."""
+
+    name: str
+    folder: Path
+    definition: Plain
+    overrides: tuple[str, ...]
+    trials: tuple[FrozenTrial, ...]
+
+    @property
+    def space(self) -> dict[str, Dimension]:
+        found = {key: dict(record) for key, record in self.definition["space"].items()}
+        return {
+            key: Dimension(**{**record, "choices": tuple(record.get("choices", ()))}) for key, record in found.items()
+        }
+
+    @property
+    def cells(self) -> list[Cell]:
+        rates = self.definition["noise_rates"] or [None]
+        return [Cell(rate, seed) for rate in rates for seed in self.definition["seeds"]]
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        """Trials all of whose runs are scored, the best first; of equals the first."""
+        found = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        return sorted(found, key=lambda trial: (-_value(trial), trial.number))
+
+    def params(self, trial: FrozenTrial) -> dict[str, Value]:
+        """A trial's parameters as its runs have them."""
+        return {
+            key: dimension.settle(trial.params[key]) for key, dimension in self.space.items() if key in trial.params
+        }
+
+
+def write(store: optuna.Study, folder: Path) -> list[str]:
+    """Write ``trials.csv``, ``importances.csv``, ``sensitivity.csv``, ``sensitivity.png`` and ``report.md``.
+
+    Returns the lines to print. Raises InputError when the folder cannot be written.
+    """
+    study = stored(store, folder)
+    trials, sensitivity, importances = trial_table(study), sensitivity_table(study), importance_table(study, store)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "trials.csv", _csv(trials))
+    _write(folder / "sensitivity.csv", _csv(sensitivity))
+    _write(folder / "importances.csv", _csv(importances))
+    if study.complete:
+        figure = picture(study, sensitivity)
+        write_atomically(folder / "sensitivity.png", lambda handle: figure.savefig(handle, format="png", dpi=150))
+    _write(folder / "report.md", markdown(study, sensitivity, importances))
+    return summary(study)
+
+
+def stored(store: optuna.Study, folder: Path) -> Stored:
+    """What there is of the study at this moment."""
+    known = store.user_attrs
+    return Stored(store.study_name, folder, known[DEFINITION], tuple(known[OVERRIDES]), tuple(store.get_trials()))
+
+
+def summary(study: Stored) -> list[str]:
+    """What a person wants to know at once."""
+    lines = [f"study    {study.name}: {_counts(study)}"]
+    if study.complete:
+        best = study.complete[0]
+        lines.append(
+            f"best     {_value(best):.2f} % by trial {best.number}: {' '.join(assignments(study.params(best)))}"
+        )
+        lines.append(f"         {SELECTIONS[study.definition['selection']]}")
+        lines.append(f"use      {use_line(study, best)}")
+    return [*lines, f"report   {study.folder / 'report.md'}"]
+
+
+def use_line(study: Stored, trial: FrozenTrial) -> str:
+    """The command whose runs are those of the trial: it finds them done, and is where other rates or seeds go in."""
+    cells = study.cells
+    rates = ",".join(dict.fromkeys(f"{cell.rate:g}" for cell in cells if cell.rate is not None))
+    seeds = ",".join(dict.fromkeys(str(cell.seed) for cell in cells))
+    words = [*_lasting(study.overrides), *assignments(study.params(trial)), *([f"noise.rate={rates}"] if rates else [])]
+    return shlex.join(["python", "-m", "sanm.run", "-m", *words, f"seed={seeds}"])
+
+
+def _lasting(overrides: Sequence[str]) -> list[str]:
+    return [word for word in overrides if not word.startswith("retry=")]
+
+
+# ---- tables
+
+
+def trial_table(study: Stored) -> pd.DataFrame:
+    """A row a trial: state, parameters, mean of its finished runs, its spread over seeds, and each run."""
+    return pd.DataFrame([_trial_row(study, trial) for trial in study.trials])
+
+
+def _trial_row(study: Stored, trial: FrozenTrial) -> Plain:
+    scores: dict[str, float] = trial.user_attrs.get(CELLS, {})
+    values = list(scores.values())
+    return {
+        "trial": trial.number,
+        "state": trial.state.name.lower(),
+        "selection": study.definition["selection"],
+        **study.params(trial),
+        "mean": statistics.fmean(values) if values else None,
+        "sd_over_seeds": _over_seeds(study, scores),
+        "runs": len(values),
+        **{cell.key: scores.get(cell.key) for cell in study.cells},
+        "reason": trial.user_attrs.get(REASON),
+    }
+
+
+def sensitivity_table(study: Stored) -> pd.DataFrame:
+    """Each parameter's range in parts: how many complete trials lie in a part, their mean, spread and best.
+
+    A part is one value where there are few, else an equal share of the range (of its logarithm, if so searched).
+    """
+    rows: list[Plain] = []
+    for key, dimension in study.space.items():
+        for low, high, trials in _parts(study, key, dimension):
+            values = [_value(trial) for trial in trials]
+            spread = statistics.stdev(values) if len(values) > 1 else None
+            rows.append(
+                {
+                    "parameter": key,
+                    "from": low,
+                    "to": high,
+                    "trials": len(values),
+                    "mean": statistics.fmean(values),
+                    "sd": spread,
+                    "best": max(values),
+                    "selection": study.definition["selection"],
+                }
+            )
+    columns = ["parameter", "from", "to", "trials", "mean", "sd", "best", "selection"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _parts(study: Stored, key: str, dimension: Dimension) -> list[tuple[Value, Value, list[FrozenTrial]]]:
+    value_of = {trial.number: study.params(trial)[key] for trial in study.complete}
+    distinct = list(dict.fromkeys(value_of.values()))
+    if dimension.choices or len(distinct) <= BINS:
+        order = list(dimension.choices) if dimension.choices else sorted(distinct, key=float)
+        parts = [(v, v, [t for t in study.complete if value_of[t.number] == v]) for v in order]
+        return [part for part in parts if part[2]]
+    scale = np.geomspace if dimension.log else np.linspace
+    edges = [float(f"{edge:.4g}") for edge in scale(dimension.low, dimension.high, BINS + 1)]
+    place = {number: min(int(np.searchsorted(edges, float(v), "right")), BINS) - 1 for number, v in value_of.items()}
+    ranges = [(edges[k], edges[k + 1], [t for t in study.complete if place[t.number] == k]) for k in range(BINS)]
+    return [part for part in ranges if part[2]]
+
+
+def importance_table(study: Stored, store: optuna.Study) -> pd.DataFrame:
+    """Each parameter's share in what makes trials good (PED-ANOVA, Watanabe et al., IJCAI 2023); empty if unknown."""
+    columns = ["parameter", "importance"]
+    if len(study.complete) < FEWEST_FOR_IMPORTANCE or len({_value(trial) for trial in study.complete}) < 2:
+        return pd.DataFrame(columns=columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = optuna.importance.get_param_importances(store, params=list(study.space))
+    return pd.DataFrame(list(found.items()), columns=columns)
+
+
+# ---- the report
+
+
+def markdown(study: Stored, sensitivity: pd.DataFrame, importances: pd.DataFrame) -> str:
+    """The report for people."""
+    definition = study.definition
+    notes = [
+        f"Selection: {SELECTIONS[definition['selection']]}. Accuracies in percent.",
+        f"{_counts(study)}. A trial is {len(study.cells)} runs: {', '.join(cell.key for cell in study.cells)}.",
+        f"Runs: {shlex.join(study.overrides) or 'as configured'}",
+    ]
+    parts = [f"# Study {study.name}", "\n".join(f"- {note}" for note in notes)]
+    if not study.complete:
+        return "\n\n".join([*parts, "No trial is complete yet."]) + "\n"
+    best = study.complete[0]
+    parts += [
+        "## Best trials",
+        _best_table(study).to_markdown(index=False, disable_numparse=True),
+        "Cells: mean ± sample standard deviation over seeds. The best of many trials is the best partly by luck: "
+        "run it with other seeds before you believe its value.",
+        *_test_accuracy(study, best),
+        "## Use it",
+        f"    {' '.join(assignments(study.params(best)))}",
+        "Its runs, found done:",
+        f"    {use_line(study, best)}",
+        "## Importance",
+        _importance_text(importances),
+        "## Sensitivity",
+        "Complete trials by the value of one parameter, whatever the other; the search has crowded where it is good.",
+        _sensitivity_text(sensitivity),
+        "![sensitivity](sensitivity.png)",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _best_table(study: Stored) -> pd.DataFrame:
+    rows = []
+    for trial in study.complete[:SHOWN]:
+        scores = trial.user_attrs[CELLS]
+        params = {key: str(value) for key, value in study.params(trial).items()}
+        rates = list(dict.fromkeys(cell.rate for cell in study.cells))
+        by_rate = {
+            "all runs" if rate is None else f"noise {rate:g}": _spread(
+                [scores[cell.key] for cell in study.cells if cell.rate == rate]
+            )
+            for rate in rates
+        }
+        rows.append({"trial": str(trial.number), **params, "mean": f"{_value(trial):.2f}", **by_rate})
+    return pd.DataFrame(rows)
+
+
+def _test_accuracy(study: Stored, trial: FrozenTrial) -> list[str]:
+    """What the best trial's runs score on the test set, where that has not chosen them."""
+    if study.definition["selection"] == "test_oracle":
+        return []
+    directories = [RunDirectory(study.folder.parent.parent, name) for name in trial.user_attrs[RUNS].values()]
+    found = [directory.result()["selected_accuracy"] for directory in directories if directory.status() == "done"]
+    values = [value for value in found if value is not None]
+    if not values:
+        return []
+    return [f"Test accuracy of trial {trial.number}, at the epochs chosen so: {_spread(values)} ({len(values)} runs)."]
+
+
+def _importance_text(importances: pd.DataFrame) -> str:
+    if importances.empty:
+        return f"Too few complete trials ({FEWEST_FOR_IMPORTANCE} are needed)."
+    shown = importances.assign(importance=[f"{value:.2f}" for value in importances["importance"]])
+    return shown.to_markdown(index=False, disable_numparse=True)
+
+
+def _sensitivity_text(sensitivity: pd.DataFrame) -> str:
+    rows = [
+        {
+            "parameter": row["parameter"],
+            "values": str(row["from"]) if row["from"] == row["to"] else f"{row['from']} to {row['to']}",
+            "trials": str(row["trials"]),
+            "mean": f"{row['mean']:.2f}",
+            "sd": NOTHING if row["sd"] is None or math.isnan(row["sd"]) else f"{row['sd']:.2f}",
+            "best": f"{row['best']:.2f}",
+        }
+        for row in sensitivity.to_dict("records")
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
+
+
+# ---- the picture
+
+
+def picture(study: Stored, sensitivity: pd.DataFrame) -> Figure:
+    """A panel a parameter: every complete trial with its spread over runs, and the means of the parts of its range."""
+    names = list(study.space)
+    figure = Figure(figsize=(4.5 * len(names), 3.8), layout="constrained")
+    for axes, key in zip(np.atleast_1d(figure.subplots(1, len(names), sharey=True)), names, strict=True):
+        _panel(axes, study, key, sensitivity[sensitivity["parameter"] == key])
+    figure.suptitle(f"{study.name}: {SELECTIONS[study.definition['selection']].partition(';')[0]}", fontsize=9)
+    figure.axes[0].set_ylabel("accuracy, %")
+    return figure
+
+
+def _panel(axes: Axes, study: Stored, key: str, parts: pd.DataFrame) -> None:
+    dimension = study.space[key]
+    place = {choice: position for position, choice in enumerate(dimension.choices)}
+    x = [_at(place, study.params(trial)[key]) for trial in study.complete]
+    y = [_value(trial) for trial in study.complete]
+    spread = [_over_seeds(study, trial.user_attrs[CELLS]) or 0 for trial in study.complete]
+    axes.errorbar(
+        x,
+        y,
+        yerr=spread,
+        fmt="o",
+        markersize=3.5,
+        elinewidth=0.6,
+        color="0.6",
+        zorder=1,
+        label="trials, ± sd over seeds",
+    )
+    centers = [_center(place, row, dimension.log) for row in parts.to_dict("records")]
+    axes.plot(centers, parts["mean"], "o-", color="C0", label="mean of the trials there")
+    best = study.complete[0]
+    axes.plot(
+        [_at(place, study.params(best)[key])], [_value(best)], "*", color="C3", markersize=12, zorder=3, label="best"
+    )
+    axes.set_xlabel(key)
+    axes.legend(fontsize=7)
+    if place:
+        axes.set_xticks(list(place.values()), [str(choice) for choice in place])
+    elif dimension.log:
+        axes.set_xscale("log")
+
+
+def _at(place: Mapping[Value, int], value: Value) -> float:
+    return float(place[value]) if place else float(value)
+
+
+def _center(place: Mapping[Value, int], row: Mapping[Any, Any], log: bool) -> float:
+    low, high = _at(place, row["from"]), _at(place, row["to"])
+    return math.sqrt(low * high) if log else (low + high) / 2
+
+
+# ---- small things
+
+
+def _counts(study: Stored) -> str:
+    states = [trial.state for trial in study.trials]
+    words = {
+        TrialState.COMPLETE: "complete",
+        TrialState.PRUNED: "pruned",
+        TrialState.FAIL: "failed",
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "waiting",
+    }
+    found = ", ".join(f"{states.count(state)} {word}" for state, word in words.items() if state in states)
+    return f"{counted(study.trials)} trials" + (f" ({found})" if found else "")
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
+
+
+def _over_seeds(study: Stored, scores: Mapping[str, float]) -> float | None:
+    """Sample standard deviation over seeds of the mean over noise rates; None when runs are missing or one seed."""
+    seeds = dict.fromkeys(cell.seed for cell in study.cells)
+    if len(seeds) < 2 or len(scores) < len(study.cells):
+        return None
+    return statistics.stdev(
+        statistics.fmean(scores[cell.key] for cell in study.cells if cell.seed == seed) for seed in seeds
+    )
+
+
+def _spread(values: Sequence[float]) -> str:
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}"
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda handle: handle.write(text.encode()))

@@ -1,0 +1,63 @@
+"""One run of a trial: trained, skipped or waited for, and scored from its record."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from sanm.errors import InputError
+from sanm.explain import one_line
+from sanm.identity import identity, run_name
+from sanm.run import FAILED, MISSING, REQUEUE, train_or_skip
+from sanm.store import RunDirectory
+from sweeps.study import COLUMNS, Study, run_config
+from sweeps.study_trials import Row, Score, TrialFailedError, Watch
+
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def run_cell(study: Study, overrides: list[str], watch: Watch | None) -> Score:
+    """Train what is left of the run, if anything. What it must raise is said at ``RunCell``."""
+    try:
+        config = run_config(overrides)
+    except Exception as error:  # values that do not go together are this trial's own affair
+        explained = one_line(error)
+        if explained is None:
+            raise
+        raise TrialFailedError(explained) from error
+    looking = None if watch is None else partial(watch, epochs=config["trainer"]["epochs"])
+    status = train_or_skip(config, overrides, watch=looking)
+    directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(identity(config)))
+    while status == MISSING:  # another process is at the run
+        _wait(directory)
+        status = train_or_skip(config, overrides, watch=looking)
+    if status == REQUEUE:  # a signal: the trial stays open, and is taken up again when the command is repeated
+        sys.exit(REQUEUE)
+    if status == FAILED:
+        raise TrialFailedError(f"{directory.name}: {directory.failure_reason()}")
+    return Score(directory.name, best_accuracy(directory, study.selection))
+
+
+def best_accuracy(directory: RunDirectory, selection: str) -> float:
+    """The highest accuracy of any epoch of a finished run, by the selection rule, in percent.
+
+    Raises InputError when the record does not hold it.
+    """
+    file = directory.path / "metrics.csv"
+    try:
+        with open(file, newline="") as handle:
+            rows: list[Row] = list(csv.DictReader(handle))
+        return max(float(row[COLUMNS[selection]]) for row in rows)
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{file} does not hold the run's epochs: delete its folder to train it again") from error
+
+
+def _wait(directory: RunDirectory) -> None:
+    while True:
+        with directory.claim() as mine:
+            if mine:
+                return
+        time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -1,0 +1,148 @@
+"""Search for settings, with Optuna: ``python -m sweeps.tune study=NAME [study.KEY=VALUE ...] [overrides of the runs]``.
+
+    python -m sweeps.tune study=tau_aspect                        30 trials in total; the same command goes on
+    python -m sweeps.tune study=tau_aspect study.n_trials=60 study.workers=2
+    python -m sweeps.tune study=tau data=cifar10 data.root=PATH preset=cifar_small study.noise_rates=[0.5]
+    python -m sweeps.tune report study=tau_aspect                 what there is so far, while it runs or after
+
+A trial is a run for each noise rate and seed of the study, whose mean accuracy is maximised. What the runs leave and
+what a study writes is said in docs/studies.md; studies and their keys are in conf/study/.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from hydra import initialize_config_dir
+
+from sanm.config import CONF
+from sanm.explain import one_line
+from sanm.multirun import check_writable
+from sanm.run import MISSING, REFUSED
+from sanm.run import main as run_main
+from sweeps.study import SELECTIONS, Study, check_runs, study_of
+from sweeps.study_folder import StudyFolder
+
+if TYPE_CHECKING:
+    import optuna
+
+REPORT, WORKER = "report", "worker"
+NEW_STARTS = 3
+"""How often one worker that died is started again."""
+SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def command_line() -> None:
+    """What ``sys.argv`` asks for; exits with 0 when the study is complete, 3 when trials are left, 2 on bad input."""
+    words = sys.argv[1:]
+    if not words or {"--help", "-h"} & set(words):
+        print(__doc__)
+        return
+    role = words[0] if words[0] in (REPORT, WORKER) else ""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            status = _act(role, words[1:] if role else words)
+        except Exception as error:
+            explained = one_line(error)
+            if explained is None:
+                raise
+            print(f"error    {explained}", file=sys.stderr, flush=True)
+            status = REFUSED
+    sys.exit(status)
+
+
+def _act(role: str, words: Sequence[str]) -> int:
+    study = study_of(words)
+    folder = StudyFolder(study.folder)
+    if not role:
+        check_runs(study)
+        check_writable(study.folder)
+    from sweeps import study_storage, study_trials
+
+    study_trials.check_search(study)
+    store = study_storage.find(study) if role == REPORT else study_storage.create(study, folder)
+    with study_storage.reachable(study_storage.address(study)):
+        if role == WORKER:
+            return _work(study, store, folder)
+        if role == REPORT:
+            return _report(study, store)
+        if study.retry:
+            with folder.alone():
+                study_trials.enqueue_failed(store)
+        ended = study_trials.ended(store.get_trials(deepcopy=False))
+        print(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}", flush=True)
+        status = _supervise(study.workers, words) if study.workers > 1 else _work(study, store, folder)
+        return _report(study, store) or status or _left(study, store)
+
+
+def _work(study: Study, store: optuna.Study, folder: StudyFolder) -> int:
+    from sweeps import study_runs, study_trials
+
+    study_trials.work(study, store, folder, study_runs.run_cell)
+    return 0
+
+
+def _report(study: Study, store: optuna.Study) -> int:
+    from sweeps import study_report
+
+    for line in study_report.write(store, study.folder):
+        print(line, flush=True)
+    return 0
+
+
+def _left(study: Study, store: optuna.Study) -> int:
+    from sweeps import study_trials
+
+    left = study.n_trials - study_trials.ended(store.get_trials(deepcopy=False))
+    if left <= 0:
+        return 0
+    print(f"missing  {left} trials: another process is at them, or the same command goes on with them", flush=True)
+    return MISSING
+
+
+# ---- several workers
+
+
+def _supervise(count: int, words: Sequence[str]) -> int:
+    """Start workers and start those that die again, a few times. Returns the status of bad input that one met, or 0."""
+    command = [sys.executable, "-m", "sweeps.tune", WORKER, *words]
+    signal.signal(signal.SIGTERM, _end)
+    workers = [subprocess.Popen(command) for _ in range(count)]
+    starts = [0] * count
+    try:
+        while any(worker.poll() is None for worker in workers) or _restarted(workers, starts, command):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            _restarted(workers, starts, command)
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.terminate()
+    return REFUSED if any(worker.returncode == REFUSED for worker in workers) else 0
+
+
+def _restarted(workers: list[subprocess.Popen[bytes]], starts: list[int], command: list[str]) -> bool:
+    """Start those again that died and have starts left. Returns whether there were any."""
+    died = [k for k, worker in enumerate(workers) if worker.poll() not in (None, 0, REFUSED) and starts[k] < NEW_STARTS]
+    for place in died:
+        print(f"worker   {workers[place].pid} died; another takes its trial up", flush=True)
+        workers[place] = subprocess.Popen(command)
+        starts[place] += 1
+    return bool(died)
+
+
+def _end(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; every error that a user can mend is one line."""
+    run_main(command_line)
+
+
+if __name__ == "__main__":
+    main()
