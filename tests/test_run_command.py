@@ -99,7 +99,7 @@ REFUSALS = [
         ("components=everything",),
         "components/everything: no such option; choose one of amg, amg_nlr, amg_smr, full, none",
     ),
-    (("base_method=sgd",), "base_method/sgd: no such option; choose one of ce, dividemix"),
+    (("base_method=sgd",), "base_method/sgd: no such option; choose one of "),
     (("tau.valeu=0.2",), "Did you mean tau.value?"),
     (("aspect=0.5",), "Did you mean mask_strategy.aspect?"),
     (("launch=slurm",), "It is for grids: python -m sweeps.launch run GRID"),
