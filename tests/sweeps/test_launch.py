@@ -154,6 +154,7 @@ def test_runs_are_those_of_a_plain_multirun(
     assert (status, out[1]) == (0, "done         2")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_takes_no_other_cell_with_it(tmp_path: Path) -> None:
     few = (*TINY, "trainer.epochs=60", "device=cpu", "--only", "components=none")
     process = start("run", tmp_path, *few, "launch=parallel", "launch.slots=2")
