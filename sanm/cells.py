@@ -82,16 +82,21 @@ class CellCache:
         return found
 
 
-def cells_of(command_lines: Iterable[Sequence[str]], cache: CellCache, config_name: str = "config") -> list[Cell]:
+def cells_of(
+    command_lines: Iterable[Sequence[str]], cache: CellCache, config_name: str = "config", to_train: bool = True
+) -> list[Cell]:
     """The cells of a grid in their order, each run once. Hydra has to be initialised.
 
-    Data that the config asks for is downloaded, as before any run. Raises InputError, or what Hydra raises, for the
-    first cell that is wrong.
+    Data that the config asks for is downloaded, since it is part of a run's name; the frozen network that a run takes
+    masks from is looked for, and fetched, if it is ``to_train``. Raises InputError, or what Hydra raises, for the first
+    cell that is wrong.
     """
     cells: dict[str, Cell] = {}
     for overrides in command_lines:
         try:
             cell = _cell(tuple(overrides), cache, config_name)
+            if to_train and cell.run.status() != "done":
+                check_mask_weights(cell.config)
         except InputError as error:
             raise InputError(f"{error} (in the cell {' '.join(overrides)})") from error
         cells.setdefault(cell.run.name, cell)
@@ -105,8 +110,6 @@ def _cell(overrides: tuple[str, ...], cache: CellCache, config_name: str) -> Cel
         cache.remember(overrides, config)
     fetch(config)
     run = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(identity(config)))
-    if run.status() != "done":
-        check_mask_weights(config)
     return Cell(overrides, config, run)
 
 

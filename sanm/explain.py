@@ -43,6 +43,8 @@ def _suggestion(message: str) -> str:
     asked = re.search(r"Could not override '([^']+)'", message)
     if not asked:
         return ""
+    if asked[1].partition(".")[0] == "launch":
+        return " It is for grids: python -m sweeps.launch run GRID launch=OPTION."
     known = _known_keys()
     last = asked[1].rpartition(".")[2]
     near = [key for key in known if key.rpartition(".")[2] == last] or difflib.get_close_matches(asked[1], known, 1)

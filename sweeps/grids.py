@@ -21,6 +21,7 @@ SEEDS = (1, 2, 3)
 
 VARIANT_ROWS = (
     "variant.masked_views=separate",
+    "variant.unmasked_views=replaced",
     "variant.activation=energy",
     "variant.ratio_at_maximum=one_minus_w",
     "variant.ratio_at_maximum=released",

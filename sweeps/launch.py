@@ -89,9 +89,13 @@ def _answer(options: argparse.Namespace) -> int:
     grid = grid_named(options.grid)
     words = [word for word in options.overrides if key_of(word).partition(".")[0] == "launch"]
     extra = [word for word in options.overrides if word not in words]
+    if options.max_cells is not None and options.max_cells < 1:
+        raise InputError(f"--max-cells {options.max_cells}: must be at least 1")
     settings_of(words)  # before anything is composed
     runs_dir = _runs_dir(extra)
-    cells = _cells(command_lines(grid, extra, options.only), runs_dir, writes=options.command in TAKES)
+    cells = _cells(
+        command_lines(grid, extra, options.only), runs_dir, trains=options.command in TAKES and not options.dry_run
+    )
     progress = Progress.of(cells)
     if options.command in TAKES:
         return _train(grid, progress, options, words, runs_dir)
@@ -108,10 +112,10 @@ def _shown(options: argparse.Namespace, progress: Progress) -> list[str]:
     return [f"{state:<12} {cell.run.name}  {' '.join(cell.overrides)}" for cell, state in pairs]
 
 
-def _cells(lines: Sequence[Sequence[str]], runs_dir: Path, writes: bool) -> list[Cell]:
+def _cells(lines: Sequence[Sequence[str]], runs_dir: Path, trains: bool) -> list[Cell]:
     cache = CellCache(runs_dir)
-    cells = cells_of(lines, cache)
-    if writes:
+    cells = cells_of(lines, cache, to_train=trains)
+    if trains:
         check_writable(runs_dir)
     cache.save()
     return cells

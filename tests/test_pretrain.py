@@ -19,7 +19,7 @@ from analysis.load import load
 from sanm import encoders, experiment
 from sanm.data import Data, TrainingSet, prepare
 from sanm.encoders import PretrainingError, encoder_for, pretrained
-from sanm.errors import InputError
+from sanm.errors import InputError, Interrupted
 from sanm.identity import identity, run_name
 from sanm.models import build
 from sanm.progress import Progress
@@ -132,6 +132,16 @@ def test_interrupted_goes_on_to_the_same_encoder(
     assert rows(resumed) == rows(undisturbed)
     assert equal(weights(resumed), weights(undisturbed))
     assert not resumed.checkpoint.exists()
+
+
+def test_asked_to_stop_it_goes_on_to_the_same_encoder(tmp_path: Path, undisturbed: RunDirectory) -> None:
+    for epoch in ("epoch 1", "epoch 2"):
+        with pytest.raises(Interrupted, match=f"asked to stop at {epoch} of the encoder"):
+            pretrained(config_in(tmp_path), CPU, [], stop=lambda: True)
+    directory = pretrained(config_in(tmp_path), CPU, [])
+    assert rows(directory) == rows(undisturbed)
+    assert equal(weights(directory), weights(undisturbed))
+    assert not list(directory.path.glob("failure.txt"))
 
 
 def test_one_that_diverges_fails_its_runs_until_retried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,15 +51,17 @@ def launched(command: str, runs: Path, *arguments: str, **environment: str) -> t
 
 def children(process: int) -> list[int]:
     """Processes that a process has started and that are still there."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == process and fields[0] != "Z":
-            found.append(int(stat.parent.name))
-    return found
+    everybody = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [one for one in everybody if parent(one) == process]
+
+
+def parent(process: int) -> int | None:
+    """Who started a process; None when it is not there, or has ended and nobody has asked how."""
+    try:
+        state, number, *_ = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state == "Z" else int(number)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:

@@ -32,7 +32,7 @@ def test_their_names_and_sizes() -> None:
     assert sizes == {
         "quick": 4 * 4, "components": 4 * 4, "generality": 7 * 2 * 4, "symmetric": (1 + 2 * 2) * 4,
         "asymmetric": 2 * 2 * 2, "mask_source": 2 * 2 * 4, "tau": (5 + 2 + 1) * 2, "mask_strategy": 4 * 4,
-        "aspect": 4 * 2, "variant": (2 + 12) * 2, "augmentation": 5 * 2 * 2,
+        "aspect": 4 * 2, "variant": (2 + 13) * 2, "augmentation": 5 * 2 * 2,
     }  # fmt: skip
     for name, grid in GRIDS.items():
         assert grid.name == name

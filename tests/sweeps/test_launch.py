@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from sanm import cells
+from sanm.errors import InputError
 from sanm.run import FAILED, MISSING, REFUSED, REQUEUE
 from sanm.store import RunDirectory
 from sweeps import launch
 from tests.conftest import Command
-from tests.sweeps.conftest import TINY, children, ended, launched, read_until, start
+from tests.sweeps.conftest import TINY, children, ended, launched, parent, read_until, start
 
 ONE_FAILS = (*TINY, "trainer.lr=0.02,1e30", "device=cpu", "--only", "components=none", "--only", "noise.rate=0.2")
 """Two cells; the one with the absurd learning rate fails."""
@@ -43,6 +45,7 @@ def results(runs: Path) -> list[Path]:
         (("run", "quick", "launch.slots=2"), "launch.slots: "),
         (("run", "quick", "launch=parallel", "launch.slots=0"), "launch.slots=0: must be a number at least 1"),
         (("run", "quick", "launch=parallel", "launch.slots=x"), "launch.slots: "),
+        (("run", "quick", "--max-cells", "0"), "--max-cells 0: must be at least 1"),
         (("begin", "quick"), "invalid choice: 'begin'"),
         (("run", "components", "data.root=/nowhere/at/all"), "data.root"),
     ],
@@ -80,6 +83,27 @@ def test_status_and_show_of_nothing_and_a_dry_run_train_nothing(
     assert status == 0
     assert [line.split()[:2] for line in out] == [["would", "run"]] * 3
     assert not list((tmp_path / "runs").glob("*-*"))
+
+
+def test_a_look_at_a_grid_of_the_paper_needs_its_data_and_no_network(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data_batch_1").write_text("whatever the data set is")
+
+    def fetched(config: object) -> None:
+        raise InputError("the frozen network was asked for")
+
+    monkeypatch.setattr(cells, "check_mask_weights", fetched)
+    part = ("--only", "base_method=dividemix", "--only", "noise.rate=0.2", "--only", "mask_source=pretrained")
+    where = (f"data.root={tmp_path}", "seed=1", f"runs_dir={tmp_path / 'runs'}")
+    for looking in (("show",), ("status",), ("run", "--dry-run")):
+        status, out, err = said(capsys, *looking, "mask_source", *where, *part)
+        assert not err
+        assert status == (0 if "run" in looking else MISSING)
+        assert len(out) == 1 if "run" in looking else out[0].endswith(f"1 cells in {tmp_path / 'runs'}")
+    status, _, err = said(capsys, "run", "mask_source", *where, *part)
+    assert status == REFUSED
+    assert "the frozen network was asked for (in the cell" in err[0]
 
 
 def test_a_grid_with_a_failing_cell(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -130,9 +154,10 @@ def test_runs_are_those_of_a_plain_multirun(
     assert (status, out[1]) == (0, "done         2")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_takes_no_other_cell_with_it(tmp_path: Path) -> None:
-    cells = (*TINY, "trainer.epochs=60", "device=cpu", "--only", "components=none")
-    process = start("run", tmp_path, *cells, "launch=parallel", "launch.slots=2")
+    few = (*TINY, "trainer.epochs=60", "device=cpu", "--only", "components=none")
+    process = start("run", tmp_path, *few, "launch=parallel", "launch.slots=2")
     while not list(tmp_path.glob("*/checkpoint.pt")):
         time.sleep(0.02)
         assert process.poll() is None
@@ -166,7 +191,7 @@ def test_a_launcher_that_is_asked_to_stop_saves_first(tmp_path: Path, number: in
     process = start("run", tmp_path, *LONG, "--only", "noise.rate=0.2")
     read_until(process, "epoch 3/")
     os.killpg(process.pid, number)
-    status, out, err = ended(process, timeout=60)
+    status, out, err = ended(process)
     assert status == (REQUEUE if number == signal.SIGTERM else FAILED)
     assert "stopped  " in out
     assert number == signal.SIGTERM or "the same command goes on from here" in err
@@ -179,6 +204,7 @@ def test_workers_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     read_until(process, "epoch 3/")
     (worker,) = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
-    out = ended(process, timeout=60)[1]  # its output is open until the worker has ended
+    out = ended(process)[1]  # its output is open until the worker has ended
     assert "stopped  " in out
-    assert not Path(f"/proc/{worker}").exists() or "Z" in Path(f"/proc/{worker}/stat").read_text()
+    while parent(worker) is not None:
+        time.sleep(0.05)
