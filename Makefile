@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 RUNS := runs/demo
 
+# Without compiled bytecode every process that a test starts compiles torch's modules again: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint clean
 
 .venv/.installed: pyproject.toml constraints.txt
