@@ -20,6 +20,7 @@ from typing import Any
 from hydra import compose
 
 from sanm import config as config_module
+from sanm import schema as schema_module
 from sanm.config import CONF, checked
 from sanm.errors import InputError
 from sanm.fetch import check_mask_weights, fetch
@@ -139,7 +140,7 @@ def composing_stamp() -> str:
     """Hash of all that decides what a command line composes to: conf/, the code that checks, the libraries."""
     found = hashlib.sha256()
     files = sorted(CONF.rglob("*.yaml"))
-    for file in (*files, Path(config_module.__file__), Path(__file__)):
+    for file in (*files, Path(config_module.__file__), Path(schema_module.__file__), Path(__file__)):
         found.update(f"{file.name} {file.parent.name} {_sha(file.read_bytes())}\n".encode())
     for package in ("hydra-core", "omegaconf", "pyyaml"):
         found.update(f"{package} {version(package)}\n".encode())
