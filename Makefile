@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .venv/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --disable-pip-version-check uv
-	.venv/bin/uv pip install --quiet --python $(PY) -e '.[dev,slurm]' -c constraints.txt
+	.venv/bin/uv pip install --quiet --python $(PY) -e '.[dev,slurm,postgres]' -c constraints.txt
 	touch $@
 
 demo: .venv/.installed

@@ -108,9 +108,11 @@ def reachable(url: str) -> Iterator[str]:
 
     try:
         yield url
-    except ModuleNotFoundError as error:
-        extra = "; pip install 'sanm[postgres]'" if error.name == "psycopg" else ""
-        raise InputError(f"study.storage={shown(url)} needs the module {error.name}{extra}") from error
+    except ImportError as error:  # Optuna's own names no module; the one behind it does
+        cause = error if error.name else error.__cause__ or error.__context__
+        module = getattr(cause, "name", None) or "that its address names"
+        extra = "; pip install 'sanm[postgres]'" if module == "psycopg" else ""
+        raise InputError(f"study.storage={shown(url)} needs the module {module}{extra}") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
         raise InputError(
             f"study.storage={shown(url)} cannot be reached ({_reason(error, url)}); the same command goes on later"
