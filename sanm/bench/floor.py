@@ -34,6 +34,10 @@ class Pass:
     def images(self) -> int:
         return len(self.x)
 
+    @property
+    def is_network(self) -> bool:
+        return isinstance(self.module, Network)
+
     def forward(self) -> Tensor:
         self.module.train(self.training)
         with torch.set_grad_enabled(self.learns):

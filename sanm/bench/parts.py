@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -32,9 +31,9 @@ class Clock:
     ``wait`` makes the host wait for the device: without it a GPU's work would be counted where it is waited for.
     """
 
-    def __init__(self, wait: Callable[[], None]) -> None:
+    def __init__(self, wait: Callable[[], None], now: Callable[[], float]) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
-        self._wait = wait
+        self._wait, self._now = wait, now
         self._within: list[str] = []
         self._since = 0.0
 
@@ -50,7 +49,7 @@ class Clock:
 
     def _settle(self) -> None:
         self._wait()
-        now = time.process_time()
+        now = self._now()
         if self._within:
             self.seconds[self._within[-1]] += now - self._since
         self._since = now
