@@ -1,4 +1,4 @@
-"""Compiled networks (``trainer.compile=true``): the same arithmetic in fewer, larger kernels; results differ in bits."""
+"""Compiled networks (``trainer.compile=true``): the same arithmetic in fewer, larger kernels; last digits move."""
 
 from __future__ import annotations
 

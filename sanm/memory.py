@@ -11,7 +11,7 @@ GROW_BY = 64 * 2**20
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep what it frees, up to ``release_freed_memory``; other than glibc's allocators stay as they are.
+    """Let the process keep what it frees, until ``release_freed_memory``. Allocators other than glibc's are left alone.
 
     By default glibc gives every large tensor back to the system as soon as it is freed, and the system clears the
     pages of the next one: a sixth of the time of a step with a small network (docs/performance.md).

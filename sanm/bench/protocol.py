@@ -1,4 +1,4 @@
-"""How long a whole run would take: the config's epochs on 50,000 images, evaluation and scans of the losses included."""
+"""How long a whole run would take: the config's epochs on 50,000 images, with evaluation and scans of the losses."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ Compared = dict[str, Any]
 
 def compare(trainer: Trainer, stopwatch: Stopwatch) -> list[Compared]:
     """Seconds an image of each batched piece and of its reference, and how many times as fast it is."""
-    found = [_row("masks and targets, loop over the images", *_masks(trainer), trainer.settings["batch_size"], stopwatch)]
+    found = [
+        _row("masks and targets, loop over the images", *_masks(trainer), trainer.settings["batch_size"], stopwatch)
+    ]
     size, padding = trainer.bank.size, trainer.bank.padding
     pipelines = pil_pipelines(size, padding, trainer.bank.mean.cpu(), trainer.bank.std.cpu())
     index = torch.arange(VIEWED, device=trainer.device) % len(trainer.given)
@@ -66,14 +68,13 @@ def _masks(trainer: Trainer) -> tuple[Callable[[], object], Callable[[], object]
         masked = sanm.masks(look, network, clean, step)
         return masked.x, nlr.soften(targets.expand(len(masked.x), *targets.shape), masked.ratio, bounded=True)
 
-    settings = trainer.config
-    given = [look.x[0], look.maps(0)[0].float(), look.probs(0)[0], network.classifier.weight.detach(), clean, targets]
-    mean, std = trainer.bank.mean[:, None, None], trainer.bank.std[:, None, None]
-    on_host = [each.cpu() for each in (*given, mean, std)]
+    tau, aspect = float(trainer.config["tau"]["value"]), float(trainer.config["mask_strategy"]["aspect"])
+    given = (look.x[0], look.maps(0)[0].float(), look.probs(0)[0], network.classifier.weight.detach(), clean, targets)
+    images, maps, probs, weight, trust, believed = (each.cpu() for each in given)
+    mean, std = (each.cpu()[:, None, None] for each in (trainer.bank.mean, trainer.bank.std))
 
     def reference() -> object:
-        tau, aspect = float(settings["tau"]["value"]), float(settings["mask_strategy"]["aspect"])
-        return mask_one_by_one(*on_host, tau, aspect)
+        return mask_one_by_one(images, maps, probs, weight, trust, believed, mean, std, tau, aspect)
 
     return batched, reference
 
@@ -86,7 +87,8 @@ def paper_masks(trainer: Trainer) -> SANM:
     config["mask_source"] = {"name": "self"}
     config["variant"] = {**config["variant"], **PAPER}
     bank = trainer.bank
-    return SANM(config, list(trainer._networks()), bank.plain(torch.arange(2, device=trainer.device)), bank.mean, bank.std)
+    example = bank.plain(torch.arange(2, device=trainer.device))
+    return SANM(config, list(trainer._networks()), example, bank.mean, bank.std)
 
 
 PAPER = {

@@ -25,7 +25,7 @@ from sanm.identity import identity
 WARMING = 2
 """Steps before any is timed: of every network, so that optimizers have their state."""
 
-PEAK_TFLOPS = {
+PEAK_TFLOPS: dict[str, dict[str, float]] = {
     "H200": {"fp32": 67, "tf32": 495, "bf16": 989},
     "H100": {"fp32": 67, "tf32": 495, "bf16": 989},
     "A100": {"fp32": 19.5, "tf32": 156, "bf16": 312},
@@ -94,11 +94,10 @@ def _step(subject: Subject, settings: Settings, stopwatch: Stopwatch) -> dict[st
         for _ in range(settings.steps * subject.whole_turn()):
             subject.step()
     total, seconds = sum(clock.seconds.values()), median(steps)
-    drawn = int(subject.trainer.settings["batch_size"]) if not passes else _samples(subject)
     return {
         "step_seconds": seconds,
-        "samples_per_step": drawn,
-        "images_per_second": drawn / seconds,
+        "samples_per_step": subject.samples,
+        "images_per_second": subject.samples / seconds,
         "shares": {part: clock.seconds[part] / total for part in PARTS},
         "floor": {
             "seconds": median(floors),
@@ -106,17 +105,6 @@ def _step(subject: Subject, settings: Settings, stopwatch: Stopwatch) -> dict[st
             "passes": [_described(each) for each in passes],
         },
     }
-
-
-def _samples(subject: Subject) -> int:
-    seen: list[int] = []
-    taken = subject.trainer._draw_batch
-    subject.trainer._draw_batch = lambda draw, count: (seen.append(len(draw.positions)), taken(draw, count))[1]  # type: ignore
-    try:
-        subject.step()
-    finally:
-        del subject.trainer._draw_batch
-    return seen[0]
 
 
 def _described(each: Pass) -> dict[str, Any]:

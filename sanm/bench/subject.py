@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -68,16 +69,16 @@ class Subject:
     def __init__(self, config: Config, data: TrainingSet, device: torch.device, epoch: int) -> None:
         self.trainer = Trainer(config, data, device)
         self.epoch = epoch
-        self._waiting: list[tuple[tuple[int, ...], Draw]] = []
         probability = self.trainer.quality.probability
         rank = torch.linspace(0, 1, probability.shape[1], device=device).expand_as(probability)
         probability.copy_(torch.where(rank < clean_share(config), TRUSTED, DOUBTED))
+        drawn = self._drawn()
+        self.samples = len(drawn[0][1].positions)  # in a step
+        self._draws = cycle(drawn)  # an epoch's, again and again: drawing them is no part of a step
 
     def step(self) -> Tensor:
         """One step, as the trainer takes it."""
-        if not self._waiting:
-            self._waiting = self._draws()
-        turn, draw = self._waiting.pop(0)
+        turn, draw = next(self._draws)
         for k, network in enumerate(self.trainer.networks):
             network.train(k in turn)
         return self.trainer._train_step(turn, draw, self.epoch, self.epoch + 0.5)
@@ -86,7 +87,7 @@ class Subject:
         """Steps until every network has learned once: turns of the method."""
         return len(self.trainer.method.turns)
 
-    def _draws(self) -> list[tuple[tuple[int, ...], Draw]]:
+    def _drawn(self) -> list[tuple[tuple[int, ...], Draw]]:
         trainer, found = self.trainer, []
         for turn in trainer.method.turns:
             begin = Step(turn[0], self.epoch, float(self.epoch), trainer.random)

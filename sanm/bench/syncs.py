@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sanm.bench.parts import around
+from sanm.bench.parts import Wrapper, around
 
 WAITING = (
     "_local_scalar_dense",
@@ -44,25 +45,23 @@ class Waits(TorchDispatchMode):
 
 def waits_within(step: Callable[[], object]) -> list[str]:
     """The operators of a step that would wait for a GPU, and reads of tensors from the host; runs on any device."""
-    with Waits() as waits:
-        _without_reads(waits.seen, step, list(TO_THE_HOST))
-    return waits.seen
-
-
-def _without_reads(seen: list[str], step: Callable[[], object], names: list[str]) -> None:
-    if not names:
+    with ExitStack() as stack:
+        seen = stack.enter_context(Waits()).seen
+        for name in TO_THE_HOST:
+            stack.enter_context(around(Tensor, name, _noting(f"Tensor.{name}", seen)))
         step()
-        return
+    return seen
 
+
+def _noting(name: str, seen: list[str]) -> Wrapper:
     def wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*arguments: Any, **named: Any) -> Any:
-            seen.append(f"Tensor.{names[0]}")
+            seen.append(name)
             return function(*arguments, **named)
 
         return noted
 
-    with around(Tensor, names[0], wrapper):
-        _without_reads(seen, step, names[1:])
+    return wrapper
 
 
 def _has_mask(arguments: Any) -> bool:
