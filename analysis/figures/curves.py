@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis import provenance
 from analysis.blocks import SANM_SECTIONS, Group, group_by_protocol, labelled, shown, titles
@@ -20,9 +22,10 @@ from sanm.errors import InputError
 METHOD, COMPONENTS, RATE = "base_method.name", "components.name", "noise.rate"
 LINE = "line"
 PLAIN = "none"
+ACCURACY = "test_accuracy"
 # The panels: a column of metrics.csv, and what it is.
 PANELS = {
-    "test_accuracy": "test accuracy, %",
+    ACCURACY: "test accuracy, %",
     "labeled_fraction": "labeled fraction",
     "clean_auroc": "clean/noisy AUROC",
 }
@@ -35,10 +38,19 @@ HEAD = {
     RATE: "rate {}",
     "noise.convention": "{}",
 }
-ALWAYS_ONE = "Labeled fraction: not drawn, no method here splits its samples."
+ALWAYS_ONE = "Labeled fraction: not drawn, it is always 1 here."
 MARKERS_A_LINE = 8
+BEST: dict[str, Any] = {
+    "marker": "*",
+    "linestyle": "none",
+    "markersize": 8,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.5,
+    "zorder": 4,
+}
+CLEAN_SHARE: dict[str, Any] = {"color": "0.4", "linewidth": 0.9, "linestyle": (0, (1, 2))}
 FEW = 2  # so many settings of a line are always told
-MARKS = "Stars: each run's best epoch; at the right: mean and deviation of last."
+MARKS = "Stars: the best epoch of each run; at the right: mean and deviation of last."
 
 
 def charts(records: Records) -> tuple[Chart, ...]:
@@ -59,7 +71,8 @@ def charts(records: Records) -> tuple[Chart, ...]:
 def _with_epochs(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     usable = runs.iloc[:0]
     if {METHOD, COMPONENTS} <= {*runs.columns}:
-        usable = runs[runs["run"].isin(epochs["run"])].dropna(subset=[METHOD, COMPONENTS])
+        scored = epochs.reindex(columns=["run", ACCURACY]).dropna()["run"]
+        usable = runs[runs["run"].isin(scored)].dropna(subset=[METHOD, COMPONENTS])
     if usable.empty:
         raise InputError(
             f"figure curves needs runs with an epoch in metrics.csv and a config.yaml; none of these {len(runs)} runs "
@@ -112,7 +125,11 @@ def _differences(settings: pd.DataFrame) -> list[str]:
     """What each of the runs has in these settings: all of them if there are few, else what is not the most common."""
     common = {} if settings.shape[1] <= FEW else {key: settings[key].mode().iloc[0] for key in settings}
     own = [
-        [f", {_short(key)} {shown(run[key])}" for key in settings if pd.notna(run[key]) and run[key] != common.get(key)]
+        [
+            f", {_short(str(key))} {shown(run[key])}"
+            for key in settings
+            if pd.notna(run[key]) and run[key] != common.get(key)
+        ]
         for run in settings.to_dict("records")
     ]
     whole = ["".join(told) for told in own]
@@ -131,8 +148,8 @@ def _name(method: str, components: str, several: bool) -> str:
 
 
 def _short(key: str) -> str:
-    """ "tau" for tau.value and "mask_strategy" for mask_strategy.name; a variant's keys speak for themselves."""
-    return key.removesuffix(".value").removesuffix(".name").removeprefix("variant.")
+    """A key without what a reader knows: tau for tau.value, learn_from for base_method.learn_from."""
+    return key.removesuffix(".value").removesuffix(".name").removeprefix("variant.").removeprefix("base_method.")
 
 
 def _parts(group: Group) -> list[tuple[Group, str]]:
@@ -157,9 +174,8 @@ def _chart(about: str, group: Group, epochs: pd.DataFrame, outside: list[str]) -
     drawn = _drawn(group.runs)
     lines = _ordered(drawn)
     means = _means(drawn, epochs)
-    splits = (means.loc[means["quantity"] == "labeled_fraction", "mean"] < 1).any()
-    if not splits:
-        means = means[means["quantity"] != "labeled_fraction"]
+    means = _without_idle_fractions(means)
+    splits = (means["quantity"] == "labeled_fraction").any()
     numbers = pd.concat([means, _marks(drawn)], ignore_index=True)
     done = group.runs[group.runs["status"] == "done"]
     caption = [
@@ -205,6 +221,13 @@ def _means(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     return means.rename(columns={"count": "n"}).reset_index()
 
 
+def _without_idle_fractions(means: pd.DataFrame) -> pd.DataFrame:
+    """Without the labeled fraction of lines where it is always 1: their methods learn from all labels."""
+    fractions = means["mean"].where(means["quantity"] == "labeled_fraction")
+    idle = fractions.groupby(means[LINE]).transform("min") == 1
+    return means[~(idle & fractions.notna())]
+
+
 def _marks(runs: pd.DataFrame) -> pd.DataFrame:
     """Best of each finished run, last of each line, in the same form, with the run's name."""
     done = runs[runs["status"] == "done"]
@@ -228,7 +251,8 @@ def _clean_share(runs: pd.DataFrame) -> float:
 
 def _right_labels(runs: pd.DataFrame) -> str:
     share = _clean_share(runs)
-    return "" if math.isnan(share) else f"Dotted: the share of labels that are right, {share:.3f}."
+    dotted = "" if math.isnan(share) else f" Dotted: the share of labels that are right, {share:.3f}."
+    return f"Labeled fraction: of the lines where it is not always 1.{dotted}"
 
 
 def _unfinished(runs: pd.DataFrame, drawn: pd.DataFrame) -> list[str]:
@@ -241,43 +265,51 @@ def _unfinished(runs: pd.DataFrame, drawn: pd.DataFrame) -> list[str]:
 
 
 def _drawing(about: str, numbers: pd.DataFrame, lines: list[str], clean_share: float) -> Figure:
-    shown_panels = [name for name in PANELS if name in set(numbers["quantity"])]
-    heights = [2.2 if name == "test_accuracy" else 1.3 for name in shown_panels]
+    drawn = [name for name in PANELS if name in set(numbers["quantity"])]
+    heights = [2.2 if name == ACCURACY else 1.3 for name in drawn]
     drawing = figure(height=sum(heights) + 0.9 + 0.16 * len(lines))
-    grid = drawing.subplots(len(shown_panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
-    for axes, quantity in zip(grid, shown_panels, strict=True):
-        for place, name in enumerate(lines):
-            _curve(axes, numbers[(numbers[LINE] == name) & (numbers["quantity"] == quantity)], place)
+    grid = drawing.subplots(len(drawn), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    by_line = [numbers[numbers[LINE] == name] for name in lines]
+    for axes, quantity in zip(grid, drawn, strict=True):
+        for place, own in enumerate(by_line):
+            _curve(axes, own[own["quantity"] == quantity], place, len(lines))
         axes.set_ylabel(PANELS[quantity])
-        if quantity == "test_accuracy":
-            for place, name in enumerate(lines):
-                _mark(axes, numbers[numbers[LINE] == name], place, len(lines))
-        if quantity == "labeled_fraction" and not math.isnan(clean_share):
-            axes.axhline(clean_share, color="0.4", linewidth=0.9, linestyle=(0, (1, 2)))
+    for place, own in enumerate(by_line):
+        _mark(grid[0], own, place, len(lines))
+    if "labeled_fraction" in drawn and not math.isnan(clean_share):
+        grid[drawn.index("labeled_fraction")].axhline(clean_share, **CLEAN_SHARE)
     grid[-1].set_xlabel("epoch")
     drawing.align_ylabels(list(grid))
     title(drawing, about)
-    handles, _ = grid[0].get_legend_handles_labels()
-    legend_below(drawing, handles, lines)
+    _legend(drawing, grid[0], lines, finished="last" in set(numbers["quantity"]))
     return drawing
 
 
-def _curve(axes: Axes, means: pd.DataFrame, place: int) -> None:
+def _curve(axes: Axes, means: pd.DataFrame, place: int, lines: int) -> None:
     style = line(place)
     step = max(1, math.ceil(len(means) / MARKERS_A_LINE))
     axes.plot(means["epoch"], means["mean"], markevery=(place * step // MARKERS_A_LINE, step), label="line", **style)
     spread = means["std"].fillna(0)
-    axes.fill_between(means["epoch"], means["mean"] - spread, means["mean"] + spread, color=style["color"], alpha=0.15,
-                      linewidth=0)  # fmt: skip
+    low, high = means["mean"] - spread, means["mean"] + spread
+    # The more bands may lie over each other, the lighter each is.
+    alpha = max(0.06, 0.2 - 0.02 * lines)
+    axes.fill_between(means["epoch"], low, high, color=style["color"], alpha=alpha, linewidth=0)
 
 
 def _mark(axes: Axes, numbers: pd.DataFrame, place: int, lines: int) -> None:
     style = line(place)
     best = numbers[numbers["quantity"] == "best"]
-    axes.plot(best["epoch"], best["mean"], "*", markersize=8, color=style["color"], markeredgecolor="white",
-              markeredgewidth=0.5, zorder=4)  # fmt: skip
+    axes.plot(best["epoch"], best["mean"], color=style["color"], **BEST)
     for last in numbers[numbers["quantity"] == "last"].to_dict("records"):
         at = 1.02 + 0.05 * place / max(1, lines - 1)
         spread = last["std"] if last["n"] > 1 else None
         axes.errorbar(at, last["mean"], yerr=spread, fmt=style["marker"], color=style["color"], markersize=4,
                       elinewidth=1, clip_on=False, transform=axes.get_yaxis_transform())  # fmt: skip
+
+
+def _legend(drawing: Figure, axes: Axes, lines: list[str], finished: bool) -> None:
+    handles = [handle for handle in axes.get_lines() if handle.get_label() == "line"]
+    if finished:
+        axes.text(1.045, 1.0, "last", transform=axes.transAxes, ha="center", va="bottom", fontsize=8)
+        handles.append(Line2D([], [], color="0.4", **BEST))
+    legend_below(drawing, handles, [*lines, *(["best epoch of a run"] if finished else [])])

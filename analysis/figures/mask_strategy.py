@@ -97,6 +97,8 @@ def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
     order = [name for name in ORDER if name in set(cells[STRATEGY])]
     drawing = figure(height=len(rates) * (0.35 + 0.2 * len(order)) + 0.9)
     grid = drawing.subplots(len(rates), len(names), squeeze=False, sharey=True, sharex="row")
+    for axes in grid[:, 1:].flat:
+        axes.tick_params(axis="y", length=0)
     for row, rate in zip(grid, rates, strict=True):
         for axes, name in zip(row, names, strict=True):
             _panel(axes, cells[(cells[RATE] == rate) & (cells["statistic"] == name)], order)

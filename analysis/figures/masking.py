@@ -1,8 +1,10 @@
 """What the figures of mask ratios share: how a run masks, and which runs may be compared."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from analysis import paper, provenance
 from analysis.blocks import Group, group_by_protocol, shown, titles
@@ -16,7 +18,7 @@ PLAIN = "none"  # without SANM nothing is masked
 ORDER = (PLAIN, "fixed", "random", "adaptive")
 NAMES = {PLAIN: "no masks", "fixed": "fixed ratio", "random": "random ratio", "adaptive": "adaptive ratio"}
 # How a strategy is drawn, the same in all figures.
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "none": {"color": "#000000", "marker": "X", "linestyle": ":"},
     "fixed": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
     "random": {"color": "#009E73", "marker": "^", "linestyle": "-."},
@@ -118,15 +120,24 @@ def unfinished(runs: pd.DataFrame, cells: pd.DataFrame, rows: str) -> list[str]:
     return [*([f"Not drawn: {'; '.join(lines)}."] if lines else []), *provenance.not_started(cells, rows, RATE)]
 
 
+def mark_paper(axes: Axes) -> None:
+    """Marks, on an axis of taus, the paper's own one and the range that it finds good."""
+    low, high = paper.GOOD_TAU
+    axes.axvspan(low, high, color="0.93", zorder=0, label=f"paper's good range, {low} to {high}")
+    axes.axvline(
+        paper.TAU, color="0.6", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1, label=f"paper's tau, {paper.TAU}"
+    )
+
+
 def percent(rate: float) -> str:
     """A noise rate as a heading."""
     return f"{shown(rate * 100)} % noise"
 
 
 def _told(numbers: pd.DataFrame) -> str:
-    wide = numbers.pivot(index=["statistic", "rate"], columns="components", values="paper")
-    parts: Sequence[str] = [
-        f"{statistic} at {percent(rate)} {row['full']:g} (none: {row[PLAIN]:g})"
-        for (statistic, rate), row in wide.iterrows()  # type: ignore[misc]
+    wide = numbers.pivot(index=["statistic", "rate"], columns="components", values="paper").reset_index()
+    parts = [
+        f"{row['statistic']} at {percent(row['rate'])} {row['full']:g} (none: {row[PLAIN]:g})"
+        for row in wide.to_dict("records")
     ]
     return f"The paper's Table 5, SANM at tau {paper.TAU:g}: {', '.join(parts)}."

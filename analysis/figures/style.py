@@ -16,7 +16,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#00
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 6.5  # inches, a text column of a page
-LOOK = {
+LOOK: Any = {
     "font.size": 8.5,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8.5,
@@ -58,7 +58,7 @@ def line(position: int) -> dict[str, Any]:
     """How the line at that position of a legend is drawn: color, marker and dashes, 28 different ones."""
     return {
         "color": COLORS[position % len(COLORS)],
-        "marker": MARKERS[position % len(MARKERS)],
+        "marker": MARKERS[(position + position // len(COLORS)) % len(MARKERS)],
         "linestyle": DASHES[position % len(DASHES)],
     }
 

@@ -19,6 +19,7 @@ from analysis.figures.masking import (
     TAU,
     beside_the_paper,
     left_out,
+    mark_paper,
     masked_runs,
     named,
     percent,
@@ -59,13 +60,6 @@ def charts(records: Records) -> tuple[Chart, ...]:
         )
     outside = left_out(runs, usable)
     return tuple(_chart(about, group, outside) for about, group in named(swept))
-
-
-def mark_paper(axes: Axes) -> None:
-    """Marks, on an axis of taus, the paper's own one and the range that it finds good."""
-    axes.axvspan(*paper.GOOD_TAU, color="0.93", zorder=0, label=f"paper: good from {paper.GOOD_TAU[0]} to "
-                 f"{paper.GOOD_TAU[1]}")  # fmt: skip
-    axes.axvline(paper.TAU, color="0.6", linewidth=0.9, linestyle=(0, (1, 2)), zorder=1, label=f"paper: {paper.TAU}")
 
 
 def _masking(runs: pd.DataFrame) -> list[str]:
