@@ -88,7 +88,8 @@ def _draw_all(records: Records, folder: Path, formats: Sequence[str]) -> int:
             lacking.append(f"not drawn: {name}: {error}")
         else:
             _deliver(name, charts, folder, formats)
-    print(*lacking, sep="\n")
+    for line in lacking:
+        print(line)
     return 0 if len(lacking) < len(figures.names()) else 2
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import paper, provenance
+from analysis import provenance
 from analysis.blocks import Group, labelled, shown
 from analysis.figures.chart import Chart
 from analysis.figures.masking import (
@@ -73,8 +73,7 @@ def _chart(about: str, group: Group, outside: list[str]) -> Chart:
     names = statistics(group.runs)
     present = set(group.runs[STRATEGY])
     cells = summarise(group.runs, STRATEGY, RATE, [name for name in ORDER if name in present], names)
-    at_paper = group.settings.get(TAU) == paper.TAU
-    cells, comparison = beside_the_paper(cells, group, adaptive="adaptive" if at_paper else "")
+    cells, comparison = beside_the_paper(cells, group, adaptive="adaptive")
     caption = [
         f"Test accuracy by how much is masked, tau {shown(group.settings[TAU])}: {about}. Adaptive: the more, the less "
         "a label is trusted (Eq. 2); fixed: tau of every image; random: U(0, 2 tau).",

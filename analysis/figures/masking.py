@@ -14,6 +14,7 @@ from analysis.tables.components import FOLLOW_THE_RATE, HEAD, SWITCHES
 
 RATE, TAU, COMPONENTS = "noise.rate", "tau.value", "components.name"
 STRATEGY = "mask_strategy.name"
+TITLE = {**HEAD, COMPONENTS: "components {}"}
 PLAIN = "none"  # without SANM nothing is masked
 ORDER = (PLAIN, "fixed", "random", "adaptive")
 NAMES = {PLAIN: "no masks", "fixed": "fixed ratio", "random": "random ratio", "adaptive": "adaptive ratio"}
@@ -53,7 +54,7 @@ def protocols(runs: pd.DataFrame, rows: str, varying: Collection[str]) -> list[G
 
 def named(groups: list[Group]) -> list[tuple[str, Group]]:
     """The groups with what tells them apart, in its order."""
-    return sorted(zip(titles(groups, HEAD), groups, strict=True), key=lambda pair: pair[0])
+    return sorted(zip(titles(groups, TITLE), groups, strict=True), key=lambda pair: pair[0])
 
 
 def statistics(runs: pd.DataFrame) -> list[str]:
@@ -74,15 +75,18 @@ def beside_the_paper(cells: pd.DataFrame, group: Group, adaptive: str) -> tuple[
     if not same or settings.get("data.name") not in paper.DATASETS or settings[COMPONENTS] != "full":
         return cells, []
     numbers = paper.reported_components(str(settings["data.name"]))
-    numbers = numbers[numbers["statistic"].isin(cells["statistic"]) & numbers["rate"].isin(cells[RATE])]
     rows = {"full": adaptive, PLAIN: PLAIN}
-    told = _told(numbers[numbers["components"].isin(rows)])
+    for column, known in (("statistic", cells["statistic"]), ("rate", cells[RATE]), ("components", rows)):
+        numbers = numbers[numbers[column].isin(list(known))]
+    if numbers.empty:
+        return cells, []
+    told = _told(numbers)
     departures = paper.departures(settings)
     if departures:
         return cells, [f"{told} That is another setting: {', '.join(departures)}."]
     index = pd.MultiIndex.from_frame(cells[["statistic", cells.columns[1], RATE]])
-    known = numbers.assign(row=numbers["components"].map(rows)).set_index(["statistic", "row", "rate"])["paper"]
-    cells["paper"] = known.reindex(index).to_numpy()
+    papers = numbers.assign(row=numbers["components"].map(rows)).set_index(["statistic", "row", "rate"])["paper"]
+    cells["paper"] = papers.reindex(index).to_numpy()
     cells["difference"] = cells["mean"] - cells["paper"]
     return cells, [f"Stars: {told}"]
 

@@ -65,7 +65,7 @@ class Study:
 
     @property
     def axis_label(self) -> str:
-        return f"accuracy by {self.definition['selection']}, %"
+        return f"{self.definition['selection']} accuracy, %"
 
 
 def charts(records: Records) -> tuple[Chart, ...]:
@@ -178,18 +178,20 @@ def contour(study: Study) -> Chart:
     colors: dict[str, Any] = {"cmap": "cividis", "vmin": numbers["mean"].min(), "vmax": numbers["mean"].max()}
     mesh = _triangles(study, (across, x), (up, y)) if colors["vmin"] < colors["vmax"] else None
     if mesh is not None:
-        axes.tricontourf(mesh, numbers["mean"], levels=10, alpha=0.75, **colors)
-    points = axes.scatter(x, y, c=numbers["mean"], edgecolor="black", linewidth=0.6, s=28, zorder=3, **colors)
+        axes.tricontourf(mesh, numbers["mean"], levels=10, **colors)
+    points = axes.scatter(x, y, c=numbers["mean"], edgecolor="0.6", linewidth=0.8, s=30, zorder=3, **colors)
     drawing.colorbar(points, ax=axes, label=study.axis_label)
-    best = pd.DataFrame([study.best])
-    axes.plot(_positions(study, across, best[across]), _positions(study, up, best[up]), **{**BEST, "markersize": 15})
+    best, on_colors = pd.DataFrame([study.best]), {**BEST, "markersize": 14, "markeredgecolor": "black"}
+    axes.plot(_positions(study, across, best[across]), _positions(study, up, best[up]), **on_colors)
     axes.grid(visible=False)
+    axes.use_sticky_edges = False  # trials at the ends of a range are whole dots
+    axes.margins(0.05)
     for key, axis, place in ((across, axes.xaxis, axes.set_xscale), (up, axes.yaxis, axes.set_yscale)):
         _scale(study, key, axis, place)
     axes.set(xlabel=across, ylabel=up)
     about = f"{study.name} · contour"
     title(drawing, about)
-    legend_below(drawing, [Line2D([], [], **BEST)], ["best trial"])
+    legend_below(drawing, [Line2D([], [], **on_colors)], ["best trial"])
     how = "between them lines of equal accuracy, interpolated" if mesh else "too few different ones for lines"
     others = "" if len(study.space) == 2 else f", of {len(study.space)} the two that matter most"
     note = f"Complete trials by two parameters{others}; dots are trials (the mean of equal ones), {how}."

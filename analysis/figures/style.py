@@ -72,5 +72,5 @@ def legend_below(drawing: Figure, handles: Sequence[Artist], labels: Sequence[st
     """A legend of the whole figure under its panels, in as many columns as its longest label leaves room for."""
     wrapped = [textwrap.fill(label, 100) for label in labels]
     longest = max(len(row) for label in wrapped for row in label.split("\n"))
-    columns = max(1, min(len(labels), 4, int(105 / (longest + 8))))
+    columns = max(1, min(len(labels), 4, int(118 / (longest + 8))))
     drawing.legend(handles, wrapped, loc="outside lower center", ncols=columns, handlelength=3)
