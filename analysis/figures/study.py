@@ -93,7 +93,10 @@ def read(folder: Path) -> Study:
         definition = yaml.safe_load((folder / DEFINITION).read_text(encoding="utf-8"))
         choices = {key: str for key, dimension in definition["space"].items() if "choices" in dimension}
         # An option may be called "None"; only what is empty is missing.
-        tables = [pd.read_csv(folder / name, dtype=choices, keep_default_na=False, na_values=[""]) for name in TABLES]
+        trials, sensitivity, importances = (
+            pd.read_csv(folder / name, dtype=choices, keep_default_na=False, na_values=[""]) for name in TABLES
+        )
+        return Study(definition, trials.assign(state=trials["state"].replace(STATES)), sensitivity, importances)
     except OSError as error:
         raise InputError(
             f"{error.filename}: {error.strerror}; write the study's files with: "
@@ -101,8 +104,6 @@ def read(folder: Path) -> Study:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise InputError(f"{folder}: no report of a study: {' '.join(str(error).split())}") from error
-    trials = tables[0].assign(state=tables[0]["state"].replace(STATES))
-    return Study(definition, trials, *tables[1:])
 
 
 def _charts(study: Study) -> list[Chart]:
@@ -110,7 +111,7 @@ def _charts(study: Study) -> list[Chart]:
     if len(study.space) > 1:
         found.append(contour(study))
     if not study.importances.empty:
-        found.append(importances(study))
+        found.append(importance(study))
     return found
 
 
@@ -152,10 +153,10 @@ def slices(study: Study) -> Chart:
     grid = drawing.subplots(rows, columns, squeeze=False, sharey=True)
     for axes, key in zip(grid.flat, keys, strict=False):
         _slice(axes, study, key)
-    for axes in grid.flat[len(keys) :]:
-        axes.set_visible(False)
     for row in grid:
         row[0].set_ylabel(study.axis_label)
+    for axes in grid.flat[len(keys) :]:
+        axes.remove()
     about = f"{study.name} · slices"
     title(drawing, about)
     entries = {
@@ -198,7 +199,7 @@ def contour(study: Study) -> Chart:
     return Chart(about, _caption(study, note), drawing, numbers)
 
 
-def importances(study: Study) -> Chart:
+def importance(study: Study) -> Chart:
     """Each parameter's share in what makes trials good."""
     numbers = study.importances
     drawing = figure(height=0.9 + 0.3 * len(numbers))

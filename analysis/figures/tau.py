@@ -112,13 +112,13 @@ def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
             if place % columns == 0:
                 axes.set_ylabel(f"{name} accuracy, %")
         panels[0].set_title(percent(rate))
-    for axes in grid.flat:
-        axes.set_visible(axes.has_data())
-    for axes in grid[-1]:
-        axes.set_xlabel("basic mask ratio tau")
+        panels[-1].set_xlabel("basic mask ratio tau")
+        panels[-1].tick_params(labelbottom=True)
+    for axes in grid[-len(names) :, (len(rates) - 1) % columns + 1 :].flat:
+        axes.remove()
     title(drawing, about)
     entries = dict(
-        entry for axes in grid.flat for entry in zip(*reversed(axes.get_legend_handles_labels()), strict=True)
+        entry for axes in drawing.axes for entry in zip(*reversed(axes.get_legend_handles_labels()), strict=True)
     )
     legend_below(drawing, list(entries.values()), list(entries))
     return drawing

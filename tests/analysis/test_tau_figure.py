@@ -100,6 +100,17 @@ def test_a_chart_a_protocol_and_a_panel_a_rate_and_statistic(swept: Path, settin
     assert "no masks" not in panels(one.drawing).get_legend_handles_labels()[1], "those of another method"
 
 
+def test_more_than_four_rates_go_into_further_rows(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    for rate in (0.1, 0.2, 0.3, 0.4, 0.5):
+        for tau in TAUS:
+            write_run(settings("full", rate, tau__value=tau), best=100 * rate)
+    (chart,) = build("tau", Records(runs_dir))
+    titled = [axes.get_title() for axes in chart.drawing.axes if axes.get_title()]
+    assert titled == ["10 % noise", "20 % noise", "30 % noise", "40 % noise", "50 % noise"]
+    assert len(chart.drawing.axes) == 10
+    assert sum(axes.get_xlabel() == "basic mask ratio tau" for axes in chart.drawing.axes) == 5
+
+
 def test_best_last_and_selected_are_named(swept: Path) -> None:
     (chart,) = build("tau", Records(swept))
     assert chart.numbers["statistic"].unique().tolist() == ["best", "last"]
