@@ -1,28 +1,19 @@
 """`python -m analysis.figures RUNS --figure tau`: a figure from run directories."""
 
-import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from analysis import figures
 from analysis.figures.chart import Chart
 from analysis.figures.files import FORMATS, write
+from analysis.parser import Parser
 from analysis.records import Records
 from sanm.errors import InputError
 
 ALL = "all"
 WIDTH = 110
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what the command line prints."""
-        raise InputError(f"{message} (see python -m analysis.figures --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m analysis.figures",
         description="A figure from run directories: NAME.png, NAME.svg and NAME.csv with the numbers drawn; the "

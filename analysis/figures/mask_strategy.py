@@ -7,31 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import provenance
 from analysis.blocks import Group, labelled, shown
+from analysis.figures import masking
 from analysis.figures.chart import Chart
-from analysis.figures.masking import (
-    NAMES,
-    ORDER,
-    PLAIN,
-    RATE,
-    STRATEGY,
-    STYLES,
-    TAU,
-    beside_the_paper,
-    left_out,
-    masked_runs,
-    named,
-    percent,
-    points,
-    protocols,
-    statistics,
-    unfinished,
-    warnings,
-)
+from analysis.figures.masking import NAMES, ORDER, PLAIN, RATE, STRATEGY, STYLES, TAU
 from analysis.figures.style import figure, legend_below, title
 from analysis.records import Records
-from analysis.summary import selection_rules, summarise
+from analysis.summary import summarise
 from analysis.tables.components import HEAD
 from sanm.errors import InputError
 
@@ -52,16 +34,15 @@ def charts(records: Records) -> tuple[Chart, ...]:
     Raises `InputError` when no protocol has two ways to mask.
     """
     runs = records.runs
-    usable = masked_runs(runs)
-    compared = [group for group in protocols(usable, STRATEGY, ()) if len(_masked(group.runs)) >= FEWEST]
+    usable = masking.masked_runs(runs)
+    compared = [group for group in masking.protocols(usable, STRATEGY, ()) if len(_masked(group.runs)) >= FEWEST]
     if not compared:
         names = ", ".join(_masked(usable)) or "none"
         raise InputError(
             f"figure mask_strategy needs finished runs of {FEWEST} of fixed, random and adaptive that differ in "
             f"nothing else; these {len(runs)} runs have mask_strategy {names}; make some with: {HOW_TO_MAKE}"
         )
-    outside = left_out(runs, usable)
-    return tuple(_chart(about, group, outside) for about, group in named(compared))
+    return tuple(_chart(about, group, runs, usable) for about, group in masking.named(compared))
 
 
 def _masked(runs: pd.DataFrame) -> list[str]:
@@ -69,26 +50,20 @@ def _masked(runs: pd.DataFrame) -> list[str]:
     return [name for name in ORDER if name in present and name != PLAIN]
 
 
-def _chart(about: str, group: Group, outside: list[str]) -> Chart:
-    names = statistics(group.runs)
+def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -> Chart:
+    names = masking.statistics(group.runs)
     present = set(group.runs[STRATEGY])
     cells = summarise(group.runs, STRATEGY, RATE, [name for name in ORDER if name in present], names)
-    cells, comparison = beside_the_paper(cells, group, adaptive="adaptive")
-    caption = [
-        f"Test accuracy by how much is masked, tau {shown(group.settings[TAU])}: {about}. Adaptive: the more, the less "
-        "a label is trusted (Eq. 2); fixed: tau of every image; random: U(0, 2 tau).",
-        points(cells),
-        selection_rules(group.runs, names),
+    cells, comparison = masking.beside_the_paper(cells, group, adaptive="adaptive")
+    sentences = [
+        f"Test accuracy by how much is masked, tau {shown(group.settings[TAU])}: {about}.",
+        "Adaptive: the more, the less a label is trusted (Eq. 2); fixed: tau of every image; random: U(0, 2 tau). "
         "Axes do not begin at zero; each noise rate has its own. The paper's Fig. 2 is not drawn beside it: it gives "
         "no numbers.",
         *comparison,
-        *unfinished(group.runs, cells, STRATEGY),
-        *outside,
-        *warnings(group.runs),
-        provenance.protocol(group.settings),
-        provenance.code(group.runs),
     ]
-    return Chart(about, " ".join(caption), _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
+    caption = masking.caption(sentences, group, cells, STRATEGY, runs, usable)
+    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
 
 
 def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
@@ -101,7 +76,7 @@ def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
     for row, rate in zip(grid, rates, strict=True):
         for axes, name in zip(row, names, strict=True):
             _panel(axes, cells[(cells[RATE] == rate) & (cells["statistic"] == name)], order)
-        row[0].set_ylabel(percent(rate))
+        row[0].set_ylabel(masking.percent(rate))
     for axes, name in zip(grid[0], names, strict=True):
         axes.set_title(name)
     for axes in grid[-1]:

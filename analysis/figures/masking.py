@@ -1,6 +1,6 @@
 """What the figures of mask ratios share: how a run masks, and which runs may be compared."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from analysis import paper, provenance
 from analysis.blocks import Group, group_by_protocol, shown, titles
 from analysis.load import finished, setting_columns, with_factors
-from analysis.summary import SEEDS, STATISTICS
+from analysis.summary import SEEDS, STATISTICS, selection_rules
 from analysis.tables.components import FOLLOW_THE_RATE, HEAD, SWITCHES
 
 RATE, TAU, COMPONENTS = "noise.rate", "tau.value", "components.name"
@@ -91,37 +91,27 @@ def beside_the_paper(cells: pd.DataFrame, group: Group, adaptive: str) -> tuple[
     return cells, [f"Stars: {told}"]
 
 
-def left_out(runs: pd.DataFrame, usable: pd.DataFrame) -> list[str]:
-    """A sentence a kind of run that cannot stand in these figures."""
-    lines = provenance.left_out(runs, usable, COMPONENTS, RATE)
-    return [line.replace(f"without {COMPONENTS} or {RATE}", f"without {RATE}, or masked without tau") for line in lines]
+def caption(
+    sentences: Sequence[str], group: Group, cells: pd.DataFrame, rows: str, runs: pd.DataFrame, usable: pd.DataFrame
+) -> str:
+    """What is shown, in the figure's own sentences, then what holds for both: n, rule, gaps, warnings, protocol, code.
 
-
-def points(cells: pd.DataFrame) -> str:
-    """How many runs are behind a point, as a sentence."""
-    counts = sorted(set(cells.loc[cells["runs"] > 0, "n"]))
-    numbers = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"Mean ± sample standard deviation over seeds, n = {numbers} finished runs a point."
-
-
-def warnings(runs: pd.DataFrame) -> list[str]:
-    """What is mixed among runs that are compared, each as a sentence."""
-    switches = {f"components.{switch}" for switch in ("name", *SWITCHES)}
-    settings = setting_columns(runs)
-    of_sanm = [key for key in settings if key.startswith("components.") and key not in switches]
-    following = [key for key in FOLLOW_THE_RATE if key in settings]
-    mixed = [
-        *provenance.mixed_code(runs),
-        *provenance.mixed_settings(runs, of_sanm),
-        *provenance.mixed_settings(runs, following, within=[RATE]),
-    ]
-    return [f"Warning: {warning}." for warning in mixed]
-
-
-def unfinished(runs: pd.DataFrame, cells: pd.DataFrame, rows: str) -> list[str]:
-    """A sentence for the runs that are not finished, one for those that were not started."""
-    lines = provenance.unfinished(runs, rows, RATE)
-    return [*([f"Not drawn: {'; '.join(lines)}."] if lines else []), *provenance.not_started(cells, rows, RATE)]
+    `runs` are all there are, `usable` those that this figure could take.
+    """
+    shown_first, *others = sentences
+    return " ".join(
+        [
+            shown_first,
+            _points(cells),
+            selection_rules(group.runs, list(cells["statistic"].unique())),
+            *others,
+            *_unfinished(group.runs, cells, rows),
+            *_left_out(runs, usable),
+            *_warnings(group.runs),
+            provenance.protocol(group.settings),
+            provenance.code(group.runs),
+        ]
+    )
 
 
 def mark_paper(axes: Axes) -> None:
@@ -136,6 +126,35 @@ def mark_paper(axes: Axes) -> None:
 def percent(rate: float) -> str:
     """A noise rate as a heading."""
     return f"{shown(rate * 100)} % noise"
+
+
+def _left_out(runs: pd.DataFrame, usable: pd.DataFrame) -> list[str]:
+    lines = provenance.left_out(runs, usable, COMPONENTS, RATE)
+    return [line.replace(f"without {COMPONENTS} or {RATE}", f"without {RATE}, or masked without tau") for line in lines]
+
+
+def _points(cells: pd.DataFrame) -> str:
+    counts = sorted(set(cells.loc[cells["runs"] > 0, "n"]))
+    numbers = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Mean ± sample standard deviation over seeds, n = {numbers} finished runs a point."
+
+
+def _warnings(runs: pd.DataFrame) -> list[str]:
+    switches = {f"components.{switch}" for switch in ("name", *SWITCHES)}
+    settings = setting_columns(runs)
+    of_sanm = [key for key in settings if key.startswith("components.") and key not in switches]
+    following = [key for key in FOLLOW_THE_RATE if key in settings]
+    mixed = [
+        *provenance.mixed_code(runs),
+        *provenance.mixed_settings(runs, of_sanm),
+        *provenance.mixed_settings(runs, following, within=[RATE]),
+    ]
+    return [f"Warning: {warning}." for warning in mixed]
+
+
+def _unfinished(runs: pd.DataFrame, cells: pd.DataFrame, rows: str) -> list[str]:
+    lines = provenance.unfinished(runs, rows, RATE)
+    return [*([f"Not drawn: {'; '.join(lines)}."] if lines else []), *provenance.not_started(cells, rows, RATE)]
 
 
 def _told(numbers: pd.DataFrame) -> str:

@@ -15,7 +15,7 @@ from matplotlib.tri import Triangulation
 
 from analysis.figures.chart import Chart
 from analysis.figures.masking import TAU, mark_paper
-from analysis.figures.style import COLORS, figure, legend_below, title
+from analysis.figures.style import COLORS, figure, legend_below, legend_of_panels, title
 from analysis.records import Records
 from sanm.errors import InputError
 
@@ -140,7 +140,7 @@ def history(study: Study) -> Chart:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     about = f"{study.name} · history"
     title(drawing, about)
-    legend_below(drawing, *axes.get_legend_handles_labels())
+    legend_of_panels(drawing)
     return Chart(about, _caption(study, "Trials in the order in which they were begun."), drawing, numbers)
 
 
@@ -159,10 +159,7 @@ def slices(study: Study) -> Chart:
         axes.remove()
     about = f"{study.name} · slices"
     title(drawing, about)
-    entries = {
-        label: handle for axes in grid.flat for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    legend_below(drawing, list(entries.values()), list(entries))
+    legend_of_panels(drawing)
     note = "Complete trials by one parameter, whatever the others; the search has crowded where it is good."
     marked = "Shaded and dotted: the paper's good range of tau, and its tau." if TAU in keys else ""
     return Chart(about, _caption(study, note, marked), drawing, _slice_numbers(study))

@@ -74,3 +74,12 @@ def legend_below(drawing: Figure, handles: Sequence[Artist], labels: Sequence[st
     longest = max(len(row) for label in wrapped for row in label.split("\n"))
     columns = max(1, min(len(labels), 4, int(118 / (longest + 8))))
     drawing.legend(handles, wrapped, loc="outside lower center", ncols=columns, handlelength=3)
+
+
+def legend_of_panels(drawing: Figure) -> None:
+    """A legend below with every label of the panels once."""
+    entries: dict[str, Artist] = {}
+    for axes in drawing.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    legend_below(drawing, list(entries.values()), list(entries))

@@ -6,32 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import paper, provenance
+from analysis import paper
 from analysis.blocks import Group, labelled, shown
+from analysis.figures import masking
 from analysis.figures.chart import Chart
-from analysis.figures.masking import (
-    NAMES,
-    ORDER,
-    PLAIN,
-    RATE,
-    STRATEGY,
-    STYLES,
-    TAU,
-    beside_the_paper,
-    left_out,
-    mark_paper,
-    masked_runs,
-    named,
-    percent,
-    points,
-    protocols,
-    statistics,
-    unfinished,
-    warnings,
-)
-from analysis.figures.style import figure, legend_below, title
+from analysis.figures.masking import NAMES, ORDER, PLAIN, RATE, STRATEGY, STYLES, TAU
+from analysis.figures.style import figure, legend_of_panels, title
 from analysis.records import Records
-from analysis.summary import selection_rules, summarise
+from analysis.summary import summarise
 from analysis.tables.components import HEAD
 from sanm.errors import InputError
 
@@ -49,17 +31,18 @@ def charts(records: Records) -> tuple[Chart, ...]:
     when no protocol has three taus.
     """
     runs = records.runs
-    usable = masked_runs(runs)
+    usable = masking.masked_runs(runs)
     usable = usable.assign(**{MASKING: _masking(usable)})
-    swept = [group for group in protocols(usable, MASKING, (TAU, STRATEGY)) if _taus(group.runs).nunique() >= FEWEST]
+    swept = [
+        group for group in masking.protocols(usable, MASKING, (TAU, STRATEGY)) if _taus(group.runs).nunique() >= FEWEST
+    ]
     if not swept:
         taus = ", ".join(map(shown, sorted(_taus(usable).unique()))) or "none"
         raise InputError(
             f"figure tau needs finished runs of {FEWEST} taus or more that differ in nothing else; with "
             f"mask_strategy=adaptive these {len(runs)} runs have tau {taus}; make some with: {HOW_TO_MAKE}"
         )
-    outside = left_out(runs, usable)
-    return tuple(_chart(about, group, outside) for about, group in named(swept))
+    return tuple(_chart(about, group, runs, usable) for about, group in masking.named(swept))
 
 
 def _masking(runs: pd.DataFrame) -> list[str]:
@@ -73,28 +56,22 @@ def _taus(runs: pd.DataFrame) -> pd.Series:
     return done[TAU]
 
 
-def _chart(about: str, group: Group, outside: list[str]) -> Chart:
-    names = statistics(group.runs)
+def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -> Chart:
+    names = masking.statistics(group.runs)
     ways = group.runs.drop_duplicates(MASKING).set_index(MASKING)[[STRATEGY, TAU]]
     order = sorted(ways.index, key=lambda way: (ORDER.index(ways[STRATEGY][way]), ways[TAU][way]))
     cells = summarise(group.runs, MASKING, RATE, order, names)
-    cells, comparison = beside_the_paper(cells, group, adaptive=f"{SWEPT} {paper.TAU:g}")
+    cells, comparison = masking.beside_the_paper(cells, group, adaptive=f"{SWEPT} {paper.TAU:g}")
     cells = cells.join(ways, on=MASKING)
-    caption = [
+    sentences = [
         f"Test accuracy over the basic mask ratio tau: {about}.",
-        points(cells),
-        selection_rules(group.runs, names),
         "Band: the standard deviation; runs that do not vary tau are lines across, with their bands at the right.",
         f"Shaded: the taus from {paper.GOOD_TAU[0]} to {paper.GOOD_TAU[1]} that the paper finds good; dotted: its "
         f"{paper.TAU}. The curves of its Fig. 4 are not drawn: it gives them no numbers.",
         *comparison,
-        *unfinished(group.runs, cells, MASKING),
-        *outside,
-        *warnings(group.runs),
-        provenance.protocol(group.settings),
-        provenance.code(group.runs),
     ]
-    return Chart(about, " ".join(caption), _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
+    caption = masking.caption(sentences, group, cells, MASKING, runs, usable)
+    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
 
 
 def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
@@ -111,16 +88,13 @@ def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
             _panel(axes, cells[(cells[RATE] == rate) & (cells["statistic"] == name)])
             if place % columns == 0:
                 axes.set_ylabel(f"{name} accuracy, %")
-        panels[0].set_title(percent(rate))
+        panels[0].set_title(masking.percent(rate))
         panels[-1].set_xlabel("basic mask ratio tau")
         panels[-1].tick_params(labelbottom=True)
     for axes in grid[-len(names) :, (len(rates) - 1) % columns + 1 :].flat:
         axes.remove()
     title(drawing, about)
-    entries = dict(
-        entry for axes in drawing.axes for entry in zip(*reversed(axes.get_legend_handles_labels()), strict=True)
-    )
-    legend_below(drawing, list(entries.values()), list(entries))
+    legend_of_panels(drawing)
     return drawing
 
 
@@ -135,7 +109,7 @@ def _panel(axes: Axes, cells: pd.DataFrame) -> None:
     for strategy, number in zip(known[STRATEGY], known["paper"], strict=True):
         axes.plot(paper.TAU, number, "*", markersize=9, color=STYLES[strategy]["color"], markeredgecolor="white",
                   zorder=5, label=f"paper's Table 5, {NAMES[strategy]}")  # fmt: skip
-    mark_paper(axes)
+    masking.mark_paper(axes)
 
 
 def _curve(axes: Axes, cells: pd.DataFrame, strategy: str) -> None:

@@ -1,7 +1,6 @@
 """`python -m analysis.figures` as a user types it."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,10 @@ import pandas as pd
 import pytest
 
 from analysis.figures import names
+from tests.analysis.conftest import command, refusal
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def figures(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.figures", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
-
-
-def refused(*arguments: str | Path) -> str:
-    """The one line that the command says when it refuses."""
-    answer = figures(*arguments)
-    assert answer.returncode == 2, answer.stderr
-    assert answer.stdout == ""
-    assert len(answer.stderr.splitlines()) == 1, answer.stderr
-    return answer.stderr
+figures = partial(command, "analysis.figures")
+refused = partial(refusal, "analysis.figures")
 
 
 @pytest.fixture
