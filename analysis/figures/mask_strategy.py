@@ -58,7 +58,7 @@ def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -
     sentences = [
         f"Test accuracy by how much is masked, tau {shown(group.settings[TAU])}: {about}.",
         "Adaptive: the more, the less a label is trusted (Eq. 2); fixed: tau of every image; random: U(0, 2 tau). "
-        "Axes do not begin at zero; each noise rate has its own. The paper's Fig. 2 is not drawn beside it: it gives "
+        "Axes need not begin at zero; each noise rate has its own. The paper's Fig. 2 is not drawn beside it: it gives "
         "no numbers.",
         *comparison,
     ]

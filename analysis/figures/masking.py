@@ -98,10 +98,10 @@ def caption(
 
     `runs` are all there are, `usable` those that this figure could take.
     """
-    shown_first, *others = sentences
+    first, *others = sentences
     return " ".join(
         [
-            shown_first,
+            first,
             _points(cells),
             selection_rules(group.runs, list(cells["statistic"].unique())),
             *others,

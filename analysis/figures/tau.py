@@ -65,7 +65,8 @@ def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -
     cells = cells.join(ways, on=MASKING)
     sentences = [
         f"Test accuracy over the basic mask ratio tau: {about}.",
-        "Band: the standard deviation; runs that do not vary tau are lines across, with their bands at the right.",
+        "Band: the standard deviation; runs that do not vary tau are lines across, with their bands at the right (from "
+        "the left: no masks, fixed, random).",
         f"Shaded: the taus from {paper.GOOD_TAU[0]} to {paper.GOOD_TAU[1]} that the paper finds good; dotted: its "
         f"{paper.TAU}. The curves of its Fig. 4 are not drawn: it gives them no numbers.",
         *comparison,
