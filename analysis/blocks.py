@@ -1,8 +1,9 @@
 """What a table is made of, and which runs may stand in one block of it: those of one protocol."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -10,7 +11,9 @@ from analysis.load import setting_columns
 
 # Sections of a config that only SANM reads. A run lacks what cannot matter to it: a plain method has none of
 # these, a run without reconstruction lacks the settings of the reconstruction.
-SANM_SECTIONS = ("tau", "mask_strategy", "mask_source", "variant")
+SANM_SECTIONS = ("components", "tau", "mask_strategy", "mask_source", "variant")
+# With more keys than this in which blocks differ, a title has only those in which its block departs from most others.
+TITLE_KEYS = 4
 
 Settings = frozenset[tuple[str, object]]
 
@@ -21,6 +24,7 @@ class Block:
 
     `contest` names the column of the cells within whose values a column's best is looked for (all rows, if None);
     `differences` are the rows that hold differences of others: they are written with their sign and are never best.
+    `digits` of a statistic's numbers (1, if not said), and the statistics of which the `lowest` number is the best.
     """
 
     title: str
@@ -31,6 +35,8 @@ class Block:
     notes: tuple[str, ...] = ()
     contest: str | None = None
     differences: frozenset[str] = frozenset()
+    digits: Mapping[str, int] = field(default_factory=dict)
+    lowest: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,15 @@ def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
         parts = [shape.format(group.settings[key]) for key, shape in head.items() if key in group.settings]
         relatives = [other.settings for other, title in zip(groups, heads, strict=True) if title == own_head]
         different = sorted(key for key in set().union(*relatives) if len({other.get(key) for other in relatives}) > 1)
+        if len(different) > TITLE_KEYS:
+            different = [key for key in different if group.settings.get(key) != _most_common(key, relatives)]
         parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
         result.append(" · ".join(parts))
     return result
+
+
+def _most_common(key: str, settings: Sequence[Mapping[str, object]]) -> object:
+    return Counter(one.get(key) for one in settings).most_common(1)[0][0]
 
 
 def labelled(cells: pd.DataFrame, settings: Mapping[str, object], head: Iterable[str]) -> pd.DataFrame:
@@ -98,6 +110,11 @@ def shown(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(shown(item) for item in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def percent(rate: float) -> str:
+    """A share as a person writes it: 45 %."""
+    return "unknown" if math.isnan(rate) else f"{100 * rate:.3g} %"
 
 
 def _joined(by_sanm: dict[Settings, list[int]], row_of: list[object]) -> dict[Settings, list[int]]:

@@ -9,6 +9,7 @@ from analysis.summary import SEEDS
 
 VERSIONS = ("sanm", "torch", "numpy", "python")
 LISTED = 5
+EXPERIMENT = ("data.name", "base_method.name", "noise.name", "noise.rate", "components.name")
 PROTOCOL = (
     "noise.definition",
     "noise.scale",
@@ -95,9 +96,15 @@ def left_out(runs: pd.DataFrame, usable: pd.DataFrame, rows: str, columns: str) 
     return shortened(lines) + ([f"Left out: {foreign} without {rows} or {columns}."] if foreign else [])
 
 
-def distinct(values: pd.Series) -> str:
+def what_is_there(runs: pd.DataFrame) -> str:
+    """What experiments these runs are, in one phrase: "14 runs of cifar10; ce; symmetric noise 0.5; full, none"."""
+    found = [distinct(runs[key], ", ") for key in EXPERIMENT if key in runs and runs[key].notna().any()]
+    return "; ".join([f"{len(runs)} runs of {found[0]}" if found else f"{len(runs)} runs", *found[1:]])
+
+
+def distinct(values: pd.Series, between: str = " and ") -> str:
     """The values that occur, as words: "cpu and cuda", "unknown" where none is known."""
-    return " and ".join(sorted({shown(value) for value in values.dropna()})) or "unknown"
+    return between.join(sorted({shown(value) for value in values.dropna()})) or "unknown"
 
 
 def shortened(lines: list[str]) -> list[str]:

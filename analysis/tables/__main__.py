@@ -7,8 +7,7 @@ from typing import NoReturn
 
 from analysis.load import load
 from analysis.render import RENDERERS
-from analysis.summary import STATISTICS
-from analysis.tables import DEFAULT_STATISTICS, build, names, require
+from analysis.tables import build, names, require
 from sanm.errors import InputError
 
 
@@ -49,20 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--statistic",
-        default=",".join(DEFAULT_STATISTICS),
         metavar="LIST",
-        help=f"which accuracies, from: {', '.join(STATISTICS)} (default: %(default)s)",
+        help="which numbers; of accuracies, from: best, last, selected (default: best,last)",
     )
     parser.add_argument("--out", metavar="FILE", help="write to this file instead of the terminal")
     return parser
 
 
-def _statistics(text: str) -> list[str]:
-    chosen = [name.strip() for name in text.split(",")]
-    unknown = [name for name in chosen if name not in STATISTICS]
-    if unknown:
-        raise InputError(f"unknown statistic {unknown[0]!r}; known statistics: {', '.join(STATISTICS)}")
-    return list(dict.fromkeys(chosen))
+def _statistics(text: str | None) -> list[str] | None:
+    return None if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _deliver(text: str, out: str | None) -> None:
