@@ -9,6 +9,8 @@ from analysis import paper
 from analysis.blocks import Block, Group, labelled
 
 Settings = Mapping[str, object]
+Form = tuple[str, str, str | None]
+"""Rows, columns and contest of a block."""
 COLUMN_OF = {"rate": "noise.rate", "dataset": "data.name"}
 
 
@@ -62,14 +64,9 @@ def beside(
 
 
 def references(
-    table: PaperTable | None, groups: Sequence[Group], statistics: Sequence[str], head: Sequence[str], **form: str | None
+    table: PaperTable, groups: Sequence[Group], statistics: Sequence[str], head: Sequence[str], form: Form
 ) -> list[Block]:
-    """The paper's rows as blocks of their own, for each experiment whose runs they do not stand beside.
-
-    `form` holds rows, columns and contest of the blocks.
-    """
-    if table is None:
-        return []
+    """The paper's rows as blocks of their own, for each experiment whose runs they do not stand beside."""
     comparable = {_place(table, group.settings) for group in groups if table.comparable(group.settings)}
     apart = {_place(table, group.settings) for group in groups if not table.comparable(group.settings)}
     blocks = []
@@ -82,7 +79,7 @@ def references(
                 dataset=paper.DATASET_TITLES[str(experiment["data.name"])], method=experiment.get("base_method.name")
             )
             note = "" if place in comparable else ": not this setting"
-            blocks.append(_block(f"the paper's {title}{note}", cells, labelled_by=(experiment, head), **form))
+            blocks.append(_block(f"the paper's {title}{note}", cells, (experiment, head), form))
     return blocks
 
 
@@ -95,10 +92,8 @@ def _place(table: PaperTable, settings: Settings) -> tuple[tuple[str, object], .
     return tuple(nearest.items())
 
 
-def _block(
-    title: str, numbers: pd.DataFrame, labelled_by: tuple[Settings, Sequence[str]], rows: str, columns: str,
-    contest: str | None,
-) -> Block:  # fmt: skip
+def _block(title: str, numbers: pd.DataFrame, labelled_by: tuple[Settings, Sequence[str]], form: Form) -> Block:
+    rows, columns, contest = form
     printed = "printed" if "printed" in numbers else "row"
     unused = {"row", "rate", "dataset"} - {printed, *(key for key, name in COLUMN_OF.items() if name == columns)}
     cells = numbers.drop(columns=[*unused & {*numbers}]).rename(columns={**COLUMN_OF, printed: rows})

@@ -60,13 +60,18 @@ class Group:
     runs: pd.DataFrame
 
 
-def group_by_protocol(runs: pd.DataFrame, rows: str, varying: Collection[str]) -> list[Group]:
+def group_by_protocol(
+    runs: pd.DataFrame, rows: str, varying: Collection[str], alike: Collection[str] = ()
+) -> list[Group]:
     """Groups runs by every setting outside `varying` (columns, or whole sections such as "components").
 
+    `alike` are settings of those sections that are the same in a group nevertheless.
     `rows` is the factor whose values are compared. A run joins each group of its protocol that has all of its
     SANM settings, unless the group has runs of the same row: a run without SANM stands in every tau's block.
     """
-    keys = [key for key in setting_columns(runs) if key not in varying and _section(key) not in varying]
+    keys = [
+        key for key in setting_columns(runs) if key in alike or (key not in varying and _section(key) not in varying)
+    ]
     members: dict[Settings, dict[Settings, list[int]]] = {}
     for position, values in enumerate(runs[keys].to_dict("records")):
         present = {(str(key), value) for key, value in values.items() if not _missing(value)}

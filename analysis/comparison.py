@@ -23,6 +23,7 @@ FOLLOW_THE_RATE = (
     "quality.window",
 )
 HEAD = {"data.name": "{}", "base_method.name": "{}", "noise.name": "{} noise", "noise.convention": "{}"}
+HEAD_OF_SANM = {"data.name": "{}", "base_method.name": "{}", COMPONENTS: "{}"} | HEAD
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,26 @@ class Row:
     always: bool = True
 
 
-RowsOf = Callable[[pd.DataFrame], list[Row]]
+RowsOf = Callable[[pd.Series], list[Row]]
+
+
+def of_sanm(values: Callable[[pd.DataFrame], pd.Series]) -> Callable[[pd.DataFrame], pd.Series]:
+    """Rows by what these values are of runs with SANM, and one of runs without it, `PLAIN`."""
+
+    def row_of(runs: pd.DataFrame) -> pd.Series:
+        return values(runs).mask(runs.reindex(columns=[COMPONENTS])[COMPONENTS] == PLAIN, PLAIN)
+
+    return row_of
+
+
+def setting(key: str) -> Callable[[pd.DataFrame], pd.Series]:
+    """The values of a setting as words; missing where a run has none."""
+
+    def values(runs: pd.DataFrame) -> pd.Series:
+        known = runs.reindex(columns=[key])[key].astype(object)
+        return known.map(shown, na_action="ignore")
+
+    return values
 
 
 def listed(order: Sequence[str], always: Sequence[str] = (), references: Sequence[str] = (PLAIN,)) -> RowsOf:
@@ -67,11 +87,14 @@ def listed(order: Sequence[str], always: Sequence[str] = (), references: Sequenc
 class Comparison:
     """The declaration of a table, which `table` makes.
 
-    `rows` names and heads the rows; `row_of` says in which row a run stands (missing: in none), `rows_of` which rows a
-    block has, given the labels of its runs; `needs` is what of a run they ask for. `columns` are settings: of two, each
-    column is a pair. Rows differ in `varies` (settings, whole sections), columns may in `follows`; all other settings
-    are the protocol, which is a block. `only` keeps runs whose settings are among these values (None: not set). A block
-    has at `least` so many rows beside runs without SANM. `make` is a command that makes runs for the table.
+    `rows` names and heads the rows; `row_of` says in which row a run stands (missing: in none), `rows_of` which rows
+    a block has, given the labels of its runs; `needs` is what of a run they ask for. `columns` are settings: of two,
+    each column is a pair. Rows differ in `varies` (settings, and whole sections but for `alike`), columns may in
+    `follows`; all other settings are the protocol, which is a block. `only` keeps runs whose settings are among these
+    values (None: not set). A block has at `least` so many `contrasts`, as a rule rows beside that of runs without
+    SANM. `make` is a command that makes runs for the table. `measures` are the numbers there are, `statistics` those
+    printed unless others are asked for; `prepare` adds what records do not have. `notes_of` and `warnings_of` say
+    something of the runs of a block.
     """
 
     title: str
@@ -82,15 +105,18 @@ class Comparison:
     make: str
     columns: tuple[str, ...] = ("noise.rate",)
     varies: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
     follows: tuple[str, ...] = FOLLOW_THE_RATE
     only: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
     least: int = 1
+    contrasts: Callable[[pd.Series], int] = lambda labels: len({*labels} - {PLAIN})
     head: Mapping[str, str] = field(default_factory=lambda: HEAD)
     measures: Mapping[str, Measure] = field(default_factory=lambda: ACCURACIES)
     statistics: tuple[str, ...] = ("best", "last")
     contest: str | None = None
     bold: str = "best of its column"
     paper: PaperTable | None = None
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     notes: tuple[str, ...] = ()
     notes_of: Callable[[pd.DataFrame], list[str]] | None = None
     warnings_of: Callable[[pd.DataFrame], list[str]] | None = None
@@ -104,17 +130,20 @@ class Comparison:
         """A block a protocol, then the paper's own rows; raises `InputError` when no run can stand in the table."""
         chosen = self._chosen(statistics)
         finished(runs)
+        runs = self.prepare(runs) if self.prepare else runs
         fitting, others = self._fitting(runs)
         placed, left_out = self._placed(fitting, runs)
+        chosen, lacking = self._with_numbers(placed, chosen, asked_for=statistics is not None)
         groups, alone = self._groups(placed)
         named = sorted(zip(titles(groups, self.head), groups, strict=True), key=lambda pair: pair[0])
         blocks = [self._block(title, group, chosen) for title, group in named]
-        form = {"rows": self.rows, "columns": self.column, "contest": self.contest}
-        references = beside_paper.references(self.paper, groups, chosen, [*self.head], **form)
+        form = (self.rows, self.column, self.contest)
+        references = beside_paper.references(self.paper, groups, chosen, [*self.head], form) if self.paper else []
+        remarks = [*_on_differences(blocks), *lacking, *others, *left_out, *alone]
         return Table(
             title=self.title,
             blocks=(*blocks, *references),
-            notes=(self._rule(placed, chosen), *self.notes, *_on_differences(blocks), *others, *left_out, *alone),
+            notes=(self._rule(placed, chosen), *self.notes, *remarks),
             bold=self.bold,
         )
 
@@ -135,7 +164,7 @@ class Comparison:
             unknown = kept[key].isna() & ~of_it
             if not of_it.any():
                 wanted = " or ".join(map(shown, allowed))
-                raise InputError(f"none of these {len(runs)} runs has {key} {wanted}: {self._what_then(runs)}")
+                raise InputError(f"no run here has {key} {wanted}: {self._what_then(runs)}")
             if (~of_it & ~unknown).any():
                 count, found = (~of_it & ~unknown).sum(), provenance.distinct(kept.loc[~of_it, key])
                 remarks.append(f"Left out: {count} with {key} {found}.")
@@ -152,13 +181,27 @@ class Comparison:
         placed = labelled_runs[fits].dropna(subset=[self.rows, *self.columns])
         if placed.empty:
             factors = " and ".join([self.needs, *self.columns])
-            raise InputError(
-                f"none of these {len(fitting)} runs has both {factors}, which this table needs: {self._what_then(runs)}"
-            )
+            raise InputError(f"no run here has both {factors}, which this table needs: {self._what_then(runs)}")
         return self._with_column(placed), provenance.left_out(fitting, placed, self.needs, self.column)
 
     def _what_then(self, runs: pd.DataFrame) -> str:
-        return f"they are {provenance.what_is_there(runs)}; make such runs with: {self.make}"
+        return f"found {provenance.what_is_there(runs)}; make such runs with: {self.make}"
+
+    def _with_numbers(
+        self, placed: pd.DataFrame, statistics: Sequence[str], asked_for: bool
+    ) -> tuple[Sequence[str], list[str]]:
+        """The statistics that any finished run has, all of them where they were asked for, and a line on the others."""
+        done = placed[placed["status"] == "done"]
+        without = [name for name in statistics if done[self.measures[name].column].isna().all()]
+        if len(done) and len(without) == len(statistics):
+            columns = [self.measures[name].column.removeprefix("result.") for name in statistics]
+            raise InputError(
+                f"none of the {len(done)} finished runs of this table has {' or '.join(statistics)} "
+                f"(result.json: {', '.join(columns)}), with which runs record it: {self.make}"
+            )
+        if asked_for or not len(done) or not without:
+            return statistics, []
+        return [name for name in statistics if name not in without], [f"No finished run has {', '.join(without)}."]
 
     def _with_column(self, runs: pd.DataFrame) -> pd.DataFrame:
         if len(self.columns) == 1:
@@ -172,15 +215,15 @@ class Comparison:
         varying = (*self.varies, *self.follows, *self.columns, self.rows, self.column, *SEEDS)
         if "components" not in varying:
             placed = _without_settings_of_plain_runs(placed)
-        groups = group_by_protocol(placed, self.rows, varying)
+        groups = group_by_protocol(placed, self.rows, varying, self.alike)
         if self.least == 1:
             return groups, []
-        full = [group for group in groups if len({*group.runs[self.rows]} - {PLAIN}) >= self.least]
+        full = [group for group in groups if self.contrasts(group.runs[self.rows]) >= self.least]
         if not full:
-            found = provenance.distinct(placed[self.rows])
+            found = provenance.distinct(placed.loc[placed[self.rows] != PLAIN, self.rows])
             raise InputError(
-                f"no two of these {len(placed)} runs differ in {self.rows} ({found}) and in nothing else, "
-                f"so there is nothing to compare: make others with: {self.make}"
+                f"no two runs here differ in {self.needs} and nothing else ({self.rows}: {found}), so there is nothing "
+                f"to compare; make such runs with: {self.make}"
             )
         used = {place for group in full for place in group.runs.index}
         alone = len(placed.index.difference(list(used)))
@@ -189,13 +232,18 @@ class Comparison:
     def _block(self, title: str, group: Group, statistics: Sequence[str]) -> Block:
         cells = self._cells(group.runs, statistics)
         cells, comparison = beside_paper.beside(self.paper, cells, group, self.rows, self.column)
+        cells = cells.drop(columns="minuend")
         is_difference = cells["reference"] != ""
         return Block(
             title=title,
             rows=self.rows,
             columns=self.column,
             cells=labelled(cells, group.settings, [key for key in self.head if key not in cells]),
-            warnings=(*provenance.mixed_code(group.runs), *provenance.shortened(self._mixed(group.runs))),
+            warnings=(
+                *provenance.mixed_code(group.runs),
+                *provenance.shortened(self._mixed(group.runs)),
+                *provenance.repeated_seeds(group.runs, self.rows, self.column),
+            ),
             notes=(
                 provenance.protocol(group.settings),
                 *comparison,
@@ -226,7 +274,8 @@ class Comparison:
         cells.loc[differences.index, "missing"] -= differences["runs"]
         if len(self.columns) > 1:
             cells = cells.join(runs.drop_duplicates(self.column).set_index(self.column)[list(self.columns)])
-        return cells.reset_index().join(_what_they_are(rows), on=self.rows)
+        cells = cells.join(_seconds_per_epoch(runs, self.rows, self.column)).reset_index()
+        return cells.join(_what_they_are(rows), on=self.rows)
 
     def _mixed(self, runs: pd.DataFrame) -> list[str]:
         following = [key for key in self.follows if key in runs]
@@ -253,9 +302,16 @@ def _what_they_are(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(facts, index=[row.label for row in rows])
 
 
+def _seconds_per_epoch(runs: pd.DataFrame, rows: str, column: str) -> pd.Series:
+    done = runs[runs["status"] == "done"]
+    return (done["seconds"] / done["epochs"]).groupby([done[rows], done[column]]).mean().rename("seconds_per_epoch")
+
+
 def _on_differences(blocks: Sequence[Block]) -> list[str]:
     shown_ones = [block.cells[block.cells["reference"] != ""] for block in blocks]
-    return paired.explained(pd.concat(shown_ones)["p_value"]) if any(len(cells) for cells in shown_ones) else []
+    return (
+        paired.explained(pd.concat(shown_ones)["p_value"].tolist()) if any(len(cells) for cells in shown_ones) else []
+    )
 
 
 def _without_settings_of_plain_runs(runs: pd.DataFrame) -> pd.DataFrame:

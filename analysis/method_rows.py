@@ -1,12 +1,16 @@
 """Rows that are base methods, each alone and with SANM on it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
 from analysis import paper, provenance
+from analysis.beside_paper import PaperTable
 from analysis.blocks import shown
-from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, Row
+from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, Comparison, Row
 from analysis.load import setting_columns
 
 METHOD, PRETRAIN, ROWS = "base_method.name", "pretrain.name", "method"
@@ -18,11 +22,13 @@ COMPARED = ("none", "full")
 OF_A_METHOD = ("base_method.", "pretrain.")
 QUALITY = ("quality.window", "quality.iterations")
 VARIES = ("components", "base_method", "pretrain", *QUALITY)
+# All methods have these, and a gain must not be that of another pool of views.
+ALIKE = ("base_method.learn_from", "base_method.guess_on")
 FOLLOWS = tuple(key for key in FOLLOW_THE_RATE if not key.startswith(OF_A_METHOD) and key not in QUALITY)
 HEAD = {"data.name": "{}", "noise.name": "{} noise", "noise.convention": "{}"}
 MAKE = "python -m sanm.run -m base_method=ce,coteaching,cdr,elr_plus,dividemix components=none,full"
-# What the paper's numbers ask of a method's own settings; it reports no hyper-parameters of the methods it lifts.
-OWN_SETTINGS = {"base_method.learn_from": "weak", PRETRAIN: "none"}
+# What the paper's numbers ask for; it reports no hyper-parameters of the methods it lifts, but from what they start.
+PAPER = paper.PROTOCOL | {"base_method.learn_from": "weak"}
 PRETRAINED = {"c2d": "simclr"}
 
 
@@ -43,7 +49,7 @@ def rows(present: pd.Series, gains: bool = False, every: bool = True) -> list[Ro
 
     `gains` shows the difference in any case, under the name of a gain; `every`: rows that no run has, too.
     """
-    found = {}
+    found: dict[str, set[str]] = {}
     for name in present.unique():
         method, parts = split(name)
         found.setdefault(method, set()).add(parts)
@@ -51,8 +57,8 @@ def rows(present: pd.Series, gains: bool = False, every: bool = True) -> list[Ro
     for method in [*(name for name in ORDER if name in found), *sorted({*found} - {*ORDER})]:
         plain, lifted = label(method, "none"), label(method, "full")
         shown_parts = {*found[method], *(COMPARED if every else ())}
-        for parts in sorted(shown_parts, key=lambda name: (name == "full", name != "none", name)):
-            result.append(Row(label(method, parts), about={METHOD: method, COMPONENTS: parts}))
+        in_order = sorted(shown_parts, key=lambda name: (name == "full", name != "none", name))
+        result += [Row(label(method, parts), about={METHOD: method, COMPONENTS: parts}) for parts in in_order]
         about = {METHOD: method, COMPONENTS: "gain"}
         name = LABELS["gain"].format(method) if gains else f"{lifted} − {plain}"
         result.append(Row(name, (lifted, plain), about, always=gains))
@@ -95,22 +101,21 @@ def with_gains(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def apart(runs: pd.DataFrame) -> dict[str, list[str]]:
-    """For each method of the paper that is run in another way: its departures."""
+    """For each method of the paper that starts from something else than in the paper: what that is."""
     found: dict[str, list[str]] = {}
-    own = runs.reindex(columns=[METHOD, *OWN_SETTINGS]).drop_duplicates()
-    for key, usual in OWN_SETTINGS.items():
-        for method, used in own[own[METHOD].isin(paper.METHODS.values())].groupby(METHOD)[key]:
-            expected = PRETRAINED.get(str(method), usual) if key == PRETRAIN else usual
-            if (used != expected).any():
-                found.setdefault(str(method), []).append(
-                    f"{key} {provenance.distinct(used[used != expected])} (paper: {expected})"
-                )
+    own = runs[runs[METHOD].isin(paper.METHODS.values())]
+    for method, used in own.groupby(METHOD)[PRETRAIN]:
+        expected = PRETRAINED.get(str(method), "none")
+        others = used[used != expected]
+        if len(others):
+            found[str(method)] = [f"{PRETRAIN} {provenance.distinct(others)} (paper: {expected})"]
     return found
 
 
 def own_settings(runs: pd.DataFrame) -> list[str]:
-    """The settings that belong to a method, its name left out."""
-    return [key for key in setting_columns(runs) if key != METHOD and (key.startswith(OF_A_METHOD) or key in QUALITY)]
+    """The settings in which methods differ, their names left out."""
+    keys = [key for key in setting_columns(runs) if key not in (METHOD, *ALIKE)]
+    return [key for key in keys if key.startswith(OF_A_METHOD) or key in QUALITY]
 
 
 def mixed(runs: pd.DataFrame) -> list[str]:
@@ -162,3 +167,23 @@ def cost(runs: pd.DataFrame) -> list[str]:
 def _methods(runs: pd.DataFrame) -> list[str]:
     """The methods of the runs in the order of their rows."""
     return list(dict.fromkeys(split(row.label)[0] for row in rows(runs[ROWS]) if not row.difference_of))
+
+
+def of_methods(title: str, make: str, paper_table: PaperTable | None = None, **changes: Any) -> Comparison:
+    """A table whose rows are methods, alone and with SANM on them; `changes` are of its declaration."""
+    settings: dict[str, Any] = {
+        "title": title,
+        "rows": ROWS,
+        "row_of": labels,
+        "rows_of": partial(rows, every=False),
+        "needs": METHOD,
+        "make": make,
+        "varies": VARIES,
+        "alike": ALIKE,
+        "follows": FOLLOWS,
+        "head": HEAD,
+        "paper": paper_table and replace(paper_table, whole=True, apart=apart, who=lambda row: split(row)[0]),
+        "warnings_of": mixed,
+        "notes_of": remarks,
+    }
+    return Comparison(**{**settings, **changes})

@@ -14,9 +14,7 @@ TEST = (
     "p: two-sided paired t-test of at least 3 pairs, which takes the differences to be about normal; not corrected for "
     "the {} made here."
 )
-DIFFERENCE = (
-    "Differences: mean over equal seeds (seed and noise.seed) ± their own sample standard deviation (n pairs)."
-)
+DIFFERENCE = "Differences: mean over equal seeds (seed and noise.seed) ± their own sample standard deviation (n pairs)."
 
 
 def differences(

@@ -82,14 +82,15 @@ def reported() -> pd.DataFrame:
 @cache
 def notes() -> pd.DataFrame:
     """Known traps of the published tables: table, method, dataset, rate, setting, note; an empty field is any."""
-    return pd.read_csv(Path(__file__).with_name("paper_notes.csv"))
+    found = pd.read_csv(Path(__file__).with_name("paper_notes.csv")).astype(object)
+    return found.where(found.notna(), None)
 
 
 def applies(note: Mapping[Hashable, object], numbers: pd.DataFrame) -> pd.Series:
     """For each of the numbers, whether the note is about it."""
     about = pd.Series(True, numbers.index)
     for key in ("table", "method", "dataset", "rate", "setting"):
-        if not pd.isna(note[key]):
+        if note[key] is not None:
             about &= numbers[key] == note[key]
     return about
 

@@ -73,7 +73,7 @@ def tidy(table: Table) -> pd.DataFrame:
     cells = pd.concat(frames, ignore_index=True)
     # Blocks that are only the paper's have no counts; those of the others stay whole all the same.
     cells = cells.astype({name: "Int64" for name in COUNTS if name in cells})
-    words = {name: "" for name in ("reference", "minuend", "footnote") if name in cells}
+    words = {name: "" for name in ("reference", "footnote") if name in cells}
     return cells.fillna(words)[["block", *cells.columns.drop("block")]]
 
 
@@ -118,10 +118,10 @@ def _grid(block: Block, writing: Writing) -> pd.DataFrame:
     """The block as text: a line a (statistic, row), the paper's value and the difference beneath ours."""
     cells = block.cells.assign(best=_is_best(block))
     columns = in_order(cells[block.columns])
-    lines = []
+    lines: list[list[str]] = []
     for (statistic, name), line in cells.groupby(["statistic", block.rows], sort=False):
         by_column = line.set_index(block.columns).to_dict("index")
-        in_line = [by_column[column] if column in by_column else {} for column in columns]
+        in_line = [by_column.get(column, {}) for column in columns]
         signed = name in block.differences
         texts = _texts(str(name), line, _form(block.digits.get(str(statistic), 1), signed), writing)
         lines.extend([writing.plain(str(statistic)), label, *map(text, in_line)] for label, text in texts)

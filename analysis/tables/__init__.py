@@ -21,6 +21,12 @@ def require(name: str) -> None:
         raise InputError(f"unknown table {name!r}; known tables: {', '.join(names())}")
 
 
+def described(name: str) -> str:
+    """What the table of that name is, in one line."""
+    require(name)
+    return (import_module(f"{__name__}.{name}").__doc__ or "").partition("\n")[0]
+
+
 def build(name: str, runs: pd.DataFrame, statistics: Sequence[str] | None = None) -> Table:
     """The table of that name from a frame of runs, as `analysis.load` gives it.
 

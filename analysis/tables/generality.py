@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from analysis import method_rows, paper
+from analysis import method_rows
 from analysis.beside_paper import PaperTable
 from analysis.comparison import COMPONENTS, Comparison
 
@@ -27,6 +27,7 @@ table = Comparison(
     make="python -m sweeps.launch run generality data.root=PATH",
     only={COMPONENTS: method_rows.COMPARED},
     varies=method_rows.VARIES,
+    alike=method_rows.ALIKE,
     follows=method_rows.FOLLOWS,
     head=method_rows.HEAD,
     contest=method_rows.METHOD,
@@ -34,7 +35,7 @@ table = Comparison(
     paper=PaperTable(
         title="Table 6 ({dataset}, symmetric noise)",
         numbers=_numbers,
-        asked=paper.PROTOCOL,
+        asked=method_rows.PAPER,
         experiment={"noise.name": "symmetric"},
         apart=method_rows.apart,
         who=lambda row: method_rows.split(row)[0],
