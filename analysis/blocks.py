@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -86,21 +86,45 @@ def group_by_protocol(
 
 def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
     """A title a group: the `head` settings in their formats, then what differs between groups of one head."""
+    # That SANM has no part in a group need not be said of each of its settings, unless that leaves two titles alike.
+    short = _titles(groups, head, keys_that_differ=_differ_where_set)
+    return short if len({*short}) == len(short) else _titles(groups, head, keys_that_differ=_differ)
+
+
+def _titles(
+    groups: list[Group],
+    head: Mapping[str, str],
+    keys_that_differ: Callable[[Sequence[Mapping[str, object]]], list[str]],
+) -> list[str]:
     heads = [tuple(group.settings.get(key) for key in head) for group in groups]
     result = []
     for group, own_head in zip(groups, heads, strict=True):
         parts = [shape.format(group.settings[key]) for key, shape in head.items() if key in group.settings]
         relatives = [other.settings for other, title in zip(groups, heads, strict=True) if title == own_head]
-        different = sorted(key for key in set().union(*relatives) if len({other.get(key) for other in relatives}) > 1)
+        different = keys_that_differ(relatives)
         if len(different) > TITLE_KEYS:
             different = [key for key in different if group.settings.get(key) != _most_common(key, relatives)]
-        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
+        said = [key for key in different if key in group.settings or keys_that_differ is _differ]
+        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in said)
         result.append(" · ".join(parts))
     return result
 
 
+def _differ(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    keys = set().union(*settings)
+    return sorted(key for key in keys if len({one.get(key) for one in settings}) > 1)
+
+
+def _differ_where_set(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    def differs(key: str) -> bool:
+        of_sanm = _section(key) in SANM_SECTIONS
+        return len({one.get(key) for one in settings if key in one or not of_sanm}) > 1
+
+    return sorted(filter(differs, set().union(*settings)))
+
+
 def _most_common(key: str, settings: Sequence[Mapping[str, object]]) -> object:
-    return Counter(one.get(key) for one in settings).most_common(1)[0][0]
+    return Counter(one[key] for one in settings if key in one).most_common(1)[0][0]
 
 
 def labelled(cells: pd.DataFrame, settings: Mapping[str, object], head: Iterable[str]) -> pd.DataFrame:

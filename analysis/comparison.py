@@ -308,10 +308,8 @@ def _seconds_per_epoch(runs: pd.DataFrame, rows: str, column: str) -> pd.Series:
 
 
 def _on_differences(blocks: Sequence[Block]) -> list[str]:
-    shown_ones = [block.cells[block.cells["reference"] != ""] for block in blocks]
-    return (
-        paired.explained(pd.concat(shown_ones)["p_value"].tolist()) if any(len(cells) for cells in shown_ones) else []
-    )
+    found = pd.concat([block.cells.loc[block.cells["reference"] != "", "p_value"] for block in blocks])
+    return paired.explained(found.tolist()) if len(found) else []
 
 
 def _without_settings_of_plain_runs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -77,7 +77,7 @@ def test_nothing_but_unreadable_records(runs_dir: Path, settings: Any, write_run
 
 
 def test_an_unknown_table(some_runs: Path) -> None:
-    assert "known tables: components" in refused(some_runs, "--table", "colours")
+    assert "known tables: aspect, asymmetric" in refused(some_runs, "--table", "colours")
 
 
 def test_runs_without_the_factors(runs_dir: Path, settings: Any, write_run: Any) -> None:
