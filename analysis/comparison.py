@@ -57,7 +57,7 @@ def setting(key: str) -> Callable[[pd.DataFrame], pd.Series]:
 
     def values(runs: pd.DataFrame) -> pd.Series:
         known = runs.reindex(columns=[key])[key].astype(object)
-        return known.map(shown, na_action="ignore")
+        return known.map(shown, na_action="ignore").astype("string")
 
     return values
 
@@ -174,7 +174,7 @@ class Comparison:
     def _placed(self, fitting: pd.DataFrame, runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         """The runs that have a row and a column, labelled with both, and what is left out."""
         values = fitting.assign(**{key: _numbers_of_rates(fitting[key]) for key in self.columns})
-        labelled_runs = values.assign(**{self.rows: self.row_of(values)})
+        labelled_runs = values.assign(**{self.rows: self.row_of(values).astype(object)})
         fits = pd.Series(True, fitting.index)
         for key, allowed in self.only.items():
             fits &= fitting[key].isin(allowed) | (None in allowed)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.blocks import shown
 
+BETWEEN_NOTES = " | "
 DATASETS = ("cifar10", "cifar100")
 DATASET_TITLES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "clothing1m": "Clothing1M"}
 # The paper's methods by their names here; what is not here keeps the paper's.
@@ -69,13 +70,14 @@ SANM_SETTING: dict[str, object] = {
 def reported() -> pd.DataFrame:
     """Every number of the paper: table, method, dataset, noise, rate, statistic, accuracy, setting, footnote.
 
-    `footnote` is what a reader must know before comparing with the number (paper_notes.csv), mostly nothing.
+    `footnote` is what a reader must know before comparing with the number (paper_notes.csv), mostly nothing; several
+    are parted by `BETWEEN_NOTES`.
     """
     numbers = pd.read_csv(Path(__file__).with_name("paper.csv"))
     footnotes = pd.Series("", numbers.index)
     for note in notes().to_dict("records"):
         for position in numbers.index[applies(note, numbers)]:
-            footnotes[position] = f"{footnotes[position]} {note['note']}".strip()
+            footnotes[position] = BETWEEN_NOTES.join(filter(None, [footnotes[position], str(note["note"])]))
     return numbers.assign(footnote=footnotes)
 
 

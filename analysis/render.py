@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.blocks import Block, Table, percent, shown
+from analysis.paper import BETWEEN_NOTES
 from analysis.summary import COUNTS, UNFINISHED, in_order
 
 WIDTH = 110
@@ -40,13 +41,10 @@ class Writing:
     mark: Callable[[int], str]
     footnotes: list[str] = field(default_factory=list)
 
-    def marked(self, text: str, footnote: object) -> str:
-        """The text, written, with the mark of its footnote if it has one."""
-        if not footnote or not isinstance(footnote, str):
-            return self.plain(text)
-        if footnote not in self.footnotes:
-            self.footnotes.append(footnote)
-        return self.plain(text) + self.mark(self.footnotes.index(footnote) + 1)
+    def marked(self, text: str, footnotes: Sequence[str]) -> str:
+        """The text, written, with the marks of its footnotes."""
+        self.footnotes += [note for note in footnotes if note not in self.footnotes]
+        return self.plain(text) + "".join(self.mark(self.footnotes.index(note) + 1) for note in footnotes)
 
 
 def markdown(table: Table) -> str:
@@ -171,12 +169,17 @@ def _texts(name: str, line: pd.DataFrame, form: Callable[[float], str], writing:
 
 
 def _paper_line(label: str, line: pd.DataFrame, number: Form, writing: Writing) -> tuple[str, Form]:
-    """The paper's numbers; a footnote to all of them is marked at their name, another at its number."""
+    """The paper's numbers; what is to be noted of all of several is marked at their name, the rest at its number."""
     numbers = line[line["paper"].notna()]
-    notes = numbers["footnote"].unique().tolist() if "footnote" in numbers else []
-    if len(notes) == 1:
-        return writing.marked(label, notes[0]), number
-    return writing.plain(label), lambda cell: number(cell) + writing.marked("", cell.get("footnote"))
+    notes = [_notes(cell) for cell in numbers.to_dict("records")]
+    common = [note for note in notes[0] if all(note in others for others in notes)] if len(notes) > 1 else []
+    name = writing.marked(label, common)
+    return name, lambda cell: number(cell) + writing.marked("", [note for note in _notes(cell) if note not in common])
+
+
+def _notes(cell: Cell) -> list[str]:
+    footnote = cell.get("footnote")
+    return footnote.split(BETWEEN_NOTES) if isinstance(footnote, str) and footnote else []
 
 
 def _ours(cell: Cell, form: Callable[[float], str]) -> str:

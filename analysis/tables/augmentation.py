@@ -12,9 +12,8 @@ ORDER = ("none", "weak", "autoaugment", "randaugment", "simclr")
 def _pools(runs: pd.DataFrame) -> pd.Series:
     """The pool learned from, the pool that labels are guessed on where that is another, and whether SANM is on it."""
     learned, guessed = setting(POOL)(runs), setting(GUESSED)(runs)
-    pool = learned.mask((guessed != learned) & guessed.notna(), learned + ", guessed on " + guessed)
-    parts = runs.reindex(columns=[COMPONENTS])[COMPONENTS].map({"none": "", "full": SANM})
-    return pool + parts
+    pool = learned.mask((guessed != learned).fillna(False), learned + ", guessed on " + guessed)
+    return pool + setting(COMPONENTS)(runs).map({"none": "", "full": SANM})
 
 
 def _rows(present: pd.Series) -> list[Row]:

@@ -17,7 +17,7 @@ FOLLOW_THE_DATA = (
 def _ratio(runs: pd.DataFrame) -> pd.Series:
     """Tau, and the strategy that it is used by where that is not Eq. 2."""
     tau, strategy = setting("tau.value")(runs), setting("mask_strategy.name")(runs)
-    return tau.where(strategy == "adaptive", tau + " " + strategy)
+    return tau.where((strategy == "adaptive").fillna(False), tau + " " + strategy)
 
 
 table = Comparison(
