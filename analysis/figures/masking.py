@@ -8,14 +8,13 @@ from matplotlib.axes import Axes
 
 from analysis import paper, provenance
 from analysis.blocks import Group, group_by_protocol, shown, titles
+from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD_OF_SANM, PLAIN
 from analysis.load import finished, setting_columns, with_factors
 from analysis.summary import SEEDS, STATISTICS, selection_rules
-from analysis.tables.components import FOLLOW_THE_RATE, HEAD, SWITCHES
+from analysis.tables.components import SWITCHES
 
-RATE, TAU, COMPONENTS = "noise.rate", "tau.value", "components.name"
+RATE, TAU = "noise.rate", "tau.value"
 STRATEGY = "mask_strategy.name"
-TITLE = {**HEAD, COMPONENTS: "components {}"}
-PLAIN = "none"  # without SANM nothing is masked
 ORDER = (PLAIN, "fixed", "random", "adaptive")
 NAMES = {PLAIN: "no masks", "fixed": "fixed ratio", "random": "random ratio", "adaptive": "adaptive ratio"}
 # How a strategy is drawn, the same in all figures.
@@ -54,7 +53,7 @@ def protocols(runs: pd.DataFrame, rows: str, varying: Collection[str]) -> list[G
 
 def named(groups: list[Group]) -> list[tuple[str, Group]]:
     """The groups with what tells them apart, in its order."""
-    return sorted(zip(titles(groups, TITLE), groups, strict=True), key=lambda pair: pair[0])
+    return sorted(zip(titles(groups, HEAD_OF_SANM), groups, strict=True), key=lambda pair: pair[0])
 
 
 def statistics(runs: pd.DataFrame) -> list[str]:
@@ -163,4 +162,5 @@ def _told(numbers: pd.DataFrame) -> str:
         f"{row['statistic']} at {percent(row['rate'])} {row['full']:g} (none: {row[PLAIN]:g})"
         for row in wide.to_dict("records")
     ]
-    return f"The paper's Table 5, SANM at tau {paper.TAU:g}: {', '.join(parts)}."
+    footnotes = [f" {note}" for note in numbers["footnote"].unique() if note]
+    return f"The paper's Table 5, SANM at tau {paper.TAU:g}: {', '.join(parts)}.{''.join(footnotes)}"

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 
 from analysis import paper
 from analysis.blocks import Group, labelled, shown
+from analysis.comparison import HEAD_OF_SANM, PLAIN
 from analysis.figures import masking
 from analysis.figures.chart import Chart
-from analysis.figures.masking import NAMES, ORDER, PLAIN, RATE, STRATEGY, STYLES, TAU
+from analysis.figures.masking import NAMES, ORDER, RATE, STRATEGY, STYLES, TAU
 from analysis.figures.style import figure, legend_of_panels, title
 from analysis.records import Records
 from analysis.summary import summarise
-from analysis.tables.components import HEAD
 from sanm.errors import InputError
 
 MASKING = "masking"
@@ -72,7 +72,7 @@ def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -
         *comparison,
     ]
     caption = masking.caption(sentences, group, cells, MASKING, runs, usable)
-    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
+    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD_OF_SANM))
 
 
 def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:
