@@ -31,7 +31,7 @@ LARGEST_SIDE = 64
 MOST_LOSSES = 20_000
 SEED = 40_000  # plus the run's: the masks of the examples
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Any]  # of numpy
 
 
 def packed(trainer: Trainer, data: Data, predicted: Tensor) -> bytes:
