@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from analysis.figures.style import COLORS
@@ -60,15 +60,31 @@ def write_below(axis: Axes, text: str) -> None:
     axis.annotate(text, (0, 0), xytext=(0, -2.5), fontsize=FONT, annotation_clip=False, **at).set_in_layout(False)
 
 
-def outline(axis: Axes, samples: Samples, example: int) -> None:
-    """The boxes at the most and at the least activated point, over a picture."""
+def outline(axis: Axes, samples: Samples, example: int, view: int | None = None, filled: float = 0.0) -> None:
+    """The boxes over a picture: both, or where a view has one that of the view, filled with a share of their color."""
     assert samples.masks is not None
-    for box, (_, color, dashes) in zip(samples.masks.boxes[example], BOXES, strict=True):
-        top, left, tall, wide = box / int(samples.shrink)
+    own = range(2) if view is None or samples.masks.masked.shape[1] == 1 else (view,)
+    for number in own:
+        top, left, tall, wide = samples.masks.boxes[example, number] / int(samples.shrink)
+        _, color, dashes = BOXES[number]
         if tall and wide:
             patch = Rectangle((left - 0.5, top - 0.5), wide, tall, edgecolor=color, linestyle=dashes, linewidth=1.4)
-            patch.set(facecolor=to_rgba(color, 0.3), clip_on=False)
+            patch.set(facecolor=to_rgba(color, filled), clip_on=False)
             axis.add_patch(patch)
+
+
+def box_legend() -> list[Patch]:
+    """What the outlines mean."""
+    return [
+        Patch(
+            facecolor="none",
+            edgecolor=color,
+            linestyle=dashes,
+            linewidth=1.4,
+            label=f"box at the {name} activated point",
+        )
+        for name, color, dashes in BOXES
+    ]
 
 
 def named(samples: Samples, label: Any) -> str:

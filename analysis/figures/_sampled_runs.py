@@ -68,7 +68,7 @@ def _newest(done: pd.DataFrame, wanted: Callable[[Samples], bool]) -> Iterator[S
 
 
 def _sampled(row: dict[str, object], others: str) -> SampledRun:
-    settings = pd.Series(row).dropna().to_dict()
+    settings = {str(key): value for key, value in pd.Series(row).dropna().items()}
     return SampledRun(
         name=str(row["run"]),
         about=_about(settings),

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from analysis.figures._example_images import (
-    BOXES,
     FONT,
+    box_legend,
     faded,
     in_color,
     in_numbers,
@@ -73,7 +72,7 @@ def _drawing(samples: Samples, sides: dict[str, list[int]]) -> Figure:
         for place, example in zip(grid.reshape(rows * abreast, -1), examples, strict=False):
             _row(place, samples, example, "   " if abreast == 1 else "\n")
     if samples.masks is not None:
-        drawing.legend(handles=_legend(), loc="outside lower center", ncols=2, fontsize=FONT, frameon=False)
+        drawing.legend(handles=box_legend(), loc="outside lower center", ncols=2, fontsize=FONT, frameon=False)
     return drawing
 
 
@@ -89,24 +88,11 @@ def _row(axes: Sequence[Axes], samples: Samples, example: int, gap: str) -> None
     pictures = [in_color(image), with_map(image, samples.activation[example])]
     if samples.masks is not None:
         pictures += [faded(image), *map(in_color, samples.masks.masked[example])]
-        outline(axes[2], samples, example)
+        outline(axes[2], samples, example, filled=0.3)
     for axis, picture in zip(axes, pictures, strict=True):
         axis.set_axis_on()
         show(axis, picture)
     write_below(axes[0], in_words(samples, example, gap))
-
-
-def _legend() -> list[Patch]:
-    return [
-        Patch(
-            facecolor="none",
-            edgecolor=color,
-            linestyle=dashes,
-            linewidth=1.4,
-            label=f"box at the {name} activated point",
-        )
-        for name, color, dashes in BOXES
-    ]
 
 
 def _caption(run: SampledRun) -> str:

@@ -48,12 +48,15 @@ def _chart(run: SampledRun) -> Chart:
     numbers = pd.concat([histogram(samples, network) for network in range(len(samples.mixture))], ignore_index=True)
     numbers.insert(0, "run", run.name)
     threshold = float(str(run.settings.get("base_method.threshold", THRESHOLD)))
-    return Chart(run.about, _caption(run, threshold), _drawing(run, numbers, threshold), numbers)
+    return Chart(run.about, _caption(run, threshold), _drawing(samples, numbers, threshold), numbers)
 
 
 def histogram(samples: Samples, network: int) -> pd.DataFrame:
-    """A row a bar: the part of the labels, the bar's ends, how many samples, and their density among all."""
+    """A row a bar: the part of the labels, the bar's ends, how many samples, their density among all, and that of the
+    mixture's two Gaussians in the middle of the bar.
+    """
     losses, edges = samples.normalised_losses[network].astype(float), np.linspace(0, 1, BINS + 1)
+    low, high = densities(samples, network, (edges[:-1] + edges[1:]) / 2)
     parts = {ALL: np.ones(len(losses), dtype=bool)}
     if samples.is_wrong is not None:
         parts = {RIGHT: ~samples.is_wrong, WRONG: samples.is_wrong}
@@ -61,27 +64,31 @@ def histogram(samples: Samples, network: int) -> pd.DataFrame:
     for part, members in parts.items():
         count, _ = np.histogram(losses[members], edges)
         bars = {"from": edges[:-1], "to": edges[1:], "count": count, "density": count * BINS / len(losses)}
-        frames.append(pd.DataFrame({"network": network + 1, "labels": part, **bars}))
+        frames.append(pd.DataFrame({"network": network + 1, "labels": part, **bars, "low": low, "high": high}))
     return pd.concat(frames, ignore_index=True)
 
 
-def _drawing(run: SampledRun, numbers: pd.DataFrame, threshold: float) -> Figure:
-    networks = len(run.samples.mixture)
+def _drawing(samples: Samples, numbers: pd.DataFrame, threshold: float) -> Figure:
     drawing = figure(2.9)
-    axes = drawing.subplots(1, networks, squeeze=False, sharey=True)[0]
+    axes = drawing.subplots(1, len(samples.mixture), squeeze=False, sharey=True)[0]
     for network, axis in enumerate(axes):
         _bars(axis, numbers[numbers["network"] == network + 1])
-        _curves(axis, run.samples, network, threshold)
-        low, high = run.samples.loss_range[network]
-        axis.set_xlabel(f"normalised loss (0: {low:.2g}, 1: {high:.2g})")
-        axis.set_xlim(0, 1)
-        if networks > 1:
+        _curves(axis, samples, network, threshold)
+        axis.set(xlabel="normalised loss", xlim=(0, 1))
+        if len(axes) > 1:
             axis.set_title(f"network {network + 1}", fontsize="medium")
     axes[0].set_ylabel("density")
-    axes[0].set_ylim(0, 1.08 * _highest(numbers))
+    axes[0].set_ylim(0, _top(samples, numbers))
     handles, labels = axes[0].get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return drawing
+
+
+def _top(samples: Samples, numbers: pd.DataFrame) -> float:
+    """Room for the bars and the curves; a curve much narrower than a bar is cut."""
+    bars, losses = float(numbers["density"].max()), np.linspace(0, 1, FINE)
+    curves = [float(np.nan_to_num(densities(samples, each, losses)).max()) for each in range(len(samples.mixture))]
+    return 1.05 * max(bars, min(max(curves), 1.5 * bars))
 
 
 def _bars(axis: Axes, numbers: pd.DataFrame) -> None:
@@ -103,9 +110,23 @@ def _curves(axis: Axes, samples: Samples, network: int, threshold: float) -> Non
         axis.axvline(crossing, color=COLORS[2], linewidth=1.4, label=label)
 
 
-def _highest(numbers: pd.DataFrame) -> float:
-    return float(numbers["density"].max())
-
-
 def _caption(run: SampledRun, threshold: float) -> str:
-    return run.standing
+    samples = run.samples
+    window = float(str(run.settings.get("quality.window", 1)))
+    over = f", a mean over up to {window:.0f} epochs," if window > 1 else ""
+    truth = "" if samples.is_wrong is not None else " True labels are unknown."
+    parts = [
+        f"Losses of the given labels of {samples.normalised_losses.shape[1]} training samples, normalised{over} as the "
+        "mixture saw them at the run's end, and its two Gaussians. Green: where the clean probability is "
+        f"{threshold:g}.{truth}",
+        *(_of_network(samples, network, threshold) for network in range(len(samples.mixture))),
+        run.standing,
+    ]
+    return " ".join(parts)
+
+
+def _of_network(samples: Samples, network: int, threshold: float) -> str:
+    low, high = samples.loss_range[network]
+    found = crossings(samples, network, threshold)
+    where = " and ".join(f"{crossing:.2f}" for crossing in found) or "nowhere"
+    return f"Network {network + 1}: losses of the last scan {low:.2g} to {high:.2g}; the threshold is at {where}."

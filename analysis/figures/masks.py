@@ -1,12 +1,23 @@
 """A gallery of masked views: how much is painted for which trust, and what is then believed of them."""
 
+from itertools import zip_longest
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from analysis.figures._example_images import BOXES, FONT, in_color, in_numbers, masks_in_words, show, write_below
+from analysis.figures._example_images import (
+    FONT,
+    box_legend,
+    in_color,
+    in_numbers,
+    masks_in_words,
+    outline,
+    show,
+    write_below,
+)
 from analysis.figures._sampled_runs import SampledRun, sampled_runs
 from analysis.figures.chart import Chart
 from analysis.figures.style import COLORS, WIDTH, figure
@@ -16,7 +27,7 @@ from analysis.samples import Samples
 COLUMNS = 8
 ROWS = ("least trusted", "in between", "most trusted")
 # The parts of a target, in the order in which a bar shows them.
-PARTS = {"given label": COLORS[0], "predicted label, where it is another": COLORS[1], "all other classes": "0.8"}
+PARTS = {"given label": COLORS[2], "most believed other class": COLORS[5], "all further classes": "0.8"}
 
 
 def charts(records: Records, run: str | None = None) -> tuple[Chart, ...]:
@@ -39,12 +50,15 @@ def _chart(run: SampledRun) -> Chart:
 
 
 def target_parts(samples: Samples, example: int, view: int) -> dict[str, float]:
-    """How the target of a masked view divides between the given label, the predicted one and all others."""
+    """How a masked view's target divides: the given label, of the others that which the method believes in most, all
+    further ones. A method that believes in no other has nothing in the middle.
+    """
     assert samples.masks is not None
-    target, given, predicted = samples.masks.target[example, view], samples.given[example], samples.predicted[example]
-    of_given = float(target[given])
-    of_predicted = float(target[predicted]) if predicted != given else 0.0
-    return dict(zip(PARTS, (of_given, of_predicted, float(target.sum()) - of_given - of_predicted), strict=True))
+    target, given = samples.masks.target[example, view], samples.given[example]
+    others = samples.belief[example].copy()
+    others[given] = 0
+    of_given, of_other = float(target[given]), float(target[others.argmax()]) if others.any() else 0.0
+    return dict(zip(PARTS, (of_given, of_other, float(target.sum()) - of_given - of_other), strict=True))
 
 
 def _views(run: SampledRun) -> range:
@@ -66,7 +80,7 @@ def _drawing(samples: Samples, rows: dict[str, list[int]]) -> Figure:
     height, width = samples.image.shape[2:]
     views = samples.masks.masked.shape[1]
     side = 0.92 * WIDTH / COLUMNS * height / width
-    drawing = figure(0.35 + len(rows) * (side + 0.5))
+    drawing = figure(0.4 + len(rows) * (side + 0.5))
     grid = drawing.subplots(2 * len(rows), COLUMNS, squeeze=False, height_ratios=[8, 1] * len(rows))
     for axis in grid.flat:
         axis.set_axis_off()
@@ -76,16 +90,9 @@ def _drawing(samples: Samples, rows: dict[str, list[int]]) -> Figure:
             _picture(pictures[place], samples, example, view)
             _bar(bars[place], samples, example, view)
         pictures[0].set_ylabel(row, fontsize=FONT + 1)
-    patches = [Patch(facecolor=color, label=part) for part, color in PARTS.items()]
-    drawing.legend(
-        handles=patches,
-        loc="outside lower center",
-        ncols=3,
-        fontsize=FONT,
-        frameon=False,
-        title="target",
-        title_fontsize=FONT,
-    )
+    parts = [Patch(facecolor=color, label=part) for part, color in PARTS.items()]
+    handles = [each for column in zip_longest(parts, box_legend()) for each in column if each is not None]
+    drawing.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=FONT, frameon=False)
     return drawing
 
 
@@ -93,8 +100,7 @@ def _picture(axis: Axes, samples: Samples, example: int, view: int) -> None:
     assert samples.masks is not None
     axis.set_axis_on()
     show(axis, in_color(samples.masks.masked[example, view]))
-    if samples.masks.masked.shape[1] > 1:
-        axis.set_title(f"{BOXES[view][0]} activated", fontsize=FONT, pad=2)
+    outline(axis, samples, example, view)
 
 
 def _bar(axis: Axes, samples: Samples, example: int, view: int) -> None:
