@@ -83,7 +83,7 @@ def read(run: str | Path) -> Samples:
             arrays: dict[str, Array] = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path} is not there: runs that finished before it was written have none") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}): delete it, and make the run again"
         ) from error

@@ -128,5 +128,5 @@ def _caption(run: SampledRun, threshold: float) -> str:
 def _of_network(samples: Samples, network: int, threshold: float) -> str:
     low, high = samples.loss_range[network]
     found = crossings(samples, network, threshold)
-    where = " and ".join(f"{crossing:.2f}" for crossing in found) or "nowhere"
-    return f"Network {network + 1}: losses of the last scan {low:.2g} to {high:.2g}; the threshold is at {where}."
+    where = f"at {' and '.join(f'{crossing:.2f}' for crossing in found)}" if found else "nowhere"
+    return f"Network {network + 1}: losses of the last scan {low:.2g} to {high:.2g}; the threshold is {where}."
