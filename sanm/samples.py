@@ -89,34 +89,39 @@ def _seen(trainer: Trainer, positions: Tensor, clean: Tensor, shrink: int) -> Ar
     learn of them, given the clean probability ``clean [N]``.
     """
     networks = [network for network in trainer.networks.eval() if isinstance(network, Network)]
-    epoch = trainer.epochs_done - 1
-    step = Step(0, epoch, float(trainer.epochs_done), Random(int(trainer.config["seed"]) + SEED, trainer.device))
-    method = deepcopy(trainer.method)  # one that remembers what it was asked
-    keeps = method.keeps_label(clean, epoch)[positions]
-    order = keeps.to(torch.uint8).argsort(descending=True, stable=True)  # methods want the labeled rows first
-    index = positions[order]
+    random = Random(int(trainer.config["seed"]) + SEED, trainer.device)
+    step = Step(0, trainer.epochs_done - 1, float(trainer.epochs_done), random)
     with autocast(trainer.device, trainer.settings["precision"]):
-        look = Look(networks, trainer.bank.plain(index)[None], "eval")
-        y = one_hot(trainer.given[index], trainer.num_classes).float()
-        batch = Batch(index, look.x, y[None], clean[index], keeps[order], int(keeps.sum()))
-        batch = batch.believing(method.believe(batch, look, step))
-        if trainer.sanm.masking:
-            masked, targets = trainer.sanm.masked_views(batch, look, networks[0], step)
-            activation = masked.activation
-        else:
-            masked, activation = None, activation_map(look, networks[0], 0, "class")
+        batch, look, order = _believed(trainer, networks, positions, clean, step)
+        views = trainer.sanm.masked_views(batch, look, networks[0], step) if trainer.sanm.masking else None
+        activation = views[0].activation if views else activation_map(look, networks[0], 0, "class")
     rows = {"belief": batch.y[0], **_scaled(activation, shrink)}
-    if masked is not None:
-        small = _smaller(trainer.bank.pixels(index), shrink)
-        rows |= {
-            "target": targets.transpose(0, 1),
-            **_of_masks(masked, trainer.bank.as_pixels(masked.x), small, shrink),
-        }
+    if views:
+        masked, targets = views
+        small = _smaller(trainer.bank.pixels(batch.index), shrink)
+        rows["target"] = targets.transpose(0, 1)
+        rows |= _of_masks(masked, trainer.bank.as_pixels(masked.x), small, shrink)
     back = order.argsort()
     found: Arrays = {name: values[back].cpu().numpy() for name, values in rows.items()}
-    if masked is not None:
-        found["masks_trained"] = np.array(trainer.sanm.active(epoch))
+    if views:
+        found["masks_trained"] = np.array(trainer.sanm.active(step.epoch))
     return found
+
+
+def _believed(
+    trainer: Trainer, networks: list[Network], positions: Tensor, clean: Tensor, step: Step
+) -> tuple[Batch, Look, Tensor]:
+    """The samples as a step's batch with the method's belief, the look at them, and which place each row has in
+    ``positions [n]``.
+    """
+    method = deepcopy(trainer.method)  # one that remembers what it was asked
+    keeps = method.keeps_label(clean, step.epoch)[positions]
+    order = keeps.to(torch.uint8).argsort(descending=True, stable=True)  # methods want the labeled rows first
+    index = positions[order]
+    look = Look(networks, trainer.bank.plain(index)[None], "eval")
+    y = one_hot(trainer.given[index], trainer.num_classes).float()
+    batch = Batch(index, look.x, y[None], clean[index], keeps[order], int(keeps.sum()))
+    return batch.believing(method.believe(batch, look, step)), look, order
 
 
 def _scaled(activation: Tensor, shrink: int) -> dict[str, Tensor]:
@@ -127,11 +132,11 @@ def _scaled(activation: Tensor, shrink: int) -> dict[str, Tensor]:
     return {"activation": scaled[:, ::shrink, ::shrink].half(), "activation_range": torch.stack([least, most], 1)}
 
 
-def _of_masks(masked: Masked, pixels: Tensor, images: Tensor, shrink: int) -> dict[str, Tensor]:
+def _of_masks(masked: Masked, views: Tensor, images: Tensor, shrink: int) -> dict[str, Tensor]:
     painted = masked.boxes if len(masked.x) > 1 else masked.boxes.any(0, keepdim=True)
     inside = painted[:, :, None, ::shrink, ::shrink]
     return {
-        "masked": torch.where(inside, pixels[..., ::shrink, ::shrink], images).transpose(0, 1),
+        "masked": torch.where(inside, views[..., ::shrink, ::shrink], images).transpose(0, 1),
         "boxes": _corners(masked.boxes).transpose(0, 1),
         "nominal_ratio": masked.nominal.T,
         "share": painted.flatten(2).float().mean(2).T,
