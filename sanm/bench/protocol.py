@@ -29,7 +29,7 @@ def projected(config: Config, subject: Subject, step: float, warm_up_step: float
     seconds = {
         "steps": warm_up * before * warm_up_step + (epochs - warm_up) * after * step,
         "scans": (measured + 1) * networks * (TRAINING * scan + mixture),
-        "evaluation": (epochs * TEST + TRAINING) * evaluation,
+        "evaluation": epochs * TEST * evaluation,
     }
     return {
         "epochs": epochs,
@@ -62,7 +62,7 @@ def _scans(subject: Subject, stopwatch: Stopwatch) -> tuple[float, float, float]
 
     def scan() -> None:
         for part in trainer._positions():
-            trainer._losses_of(network, part)
+            trainer._losses_of(network, trainer.bank.plain(part), part)
 
     functions = [
         scan,
