@@ -25,7 +25,7 @@ PUBLISHED_MASK_WEIGHTS = ("IMAGENET1K_V1", "f37072fd")
 RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
 CAME_LATER: dict[str, Plain] = {
     "quality": {"iterations": 10},
-    "trainer": {"optimizer": "sgd", "schedule": "steps"},
+    "trainer": {"optimizer": "sgd", "schedule": "steps", "compile": False},
     "variant": {"masked_target": "method", "unmasked_views": "kept"},
     "noise": {"definition": "superclass_next"},
 }

@@ -62,6 +62,7 @@ class TrainerSettings:
     decay: float
     last_window: int
     precision: str
+    compile: bool
     optimizer: str
     schedule: str
     restart_every: int | None

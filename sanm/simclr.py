@@ -19,6 +19,7 @@ from sanm import models
 from sanm.data.augment import ImageBank, normalise
 from sanm.data.types import Images
 from sanm.errors import DivergedError
+from sanm.memory import keep_freed_memory
 from sanm.methods import shuffled
 from sanm.precision import autocast, set_matrix_precision
 from sanm.types import Random
@@ -75,6 +76,7 @@ class SimCLR(nn.Module):
         super().__init__()
         self.settings, self.device = config["pretrain"], device
         self.random = Random(int(self.settings["seed"]), device)
+        keep_freed_memory()
         set_matrix_precision(device, self.settings["precision"])
         self.count = len(images.images)
         self.bank = ImageBank(images, config["data"]["augment"], device)

@@ -12,14 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from sanm import models
+from sanm.compilation import check_compiler, compile_network
 from sanm.components import SANM
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank, normalise
 from sanm.epoch import EpochSummary, EpochUnderway
 from sanm.errors import DivergedError, Interrupted
+from sanm.memory import keep_freed_memory
 from sanm.methods import Method, method_class
 from sanm.precision import autocast, set_matrix_precision
 from sanm.quality import CleanProbability
@@ -49,8 +51,10 @@ class Trainer(nn.Module):
         self.config, self.settings, self.device = config, config["trainer"], device
         self.random = Random(int(config["seed"]), device)
         self.num_classes = train.num_classes
+        keep_freed_memory()
         set_matrix_precision(device, self.settings["precision"])
         self.given = train.given_labels.to(device)
+        self.classes = torch.arange(train.num_classes, device=device)
         self.bank = ImageBank(train, config["data"]["augment"], device)
         with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
             torch.manual_seed(int(config["seed"]))
@@ -60,6 +64,10 @@ class Trainer(nn.Module):
                 network.load_state_dict(encoder, strict=False)
         self.method.adopt(list(self._networks()))
         self.to(device).to(memory_format=torch.channels_last)
+        if self.settings["compile"]:
+            check_compiler(device)
+            for network in self._networks():
+                compile_network(network)
         self.optimizers = [self._optimizer(k) for k in range(len(self.networks))]
         self.epochs_done = 0
         self._underway: EpochUnderway | None = None  # an epoch that was left in the middle
@@ -180,7 +188,7 @@ class Trainer(nn.Module):
         learned = self.bank.views(method["learn_from"], count, index, self.random)
         same = method["guess_on"] == method["learn_from"]
         guessed = learned if same else self.bank.views(method["guess_on"], count, index, self.random)
-        y = one_hot(self.given[index], self.num_classes).float()
+        y = (self.given[index][:, None] == self.classes).float()
         labeled = torch.arange(len(index), device=self.device) < draw.num_labeled
         batch = Batch(index, learned, y[None], torch.ones_like(y[:, 0]), labeled, draw.num_labeled)
         return batch, Look(list(self._networks()), guessed, method["guess_mode"])

@@ -120,7 +120,7 @@ def test_paper_preset_is_the_papers_protocol() -> None:
     config = config_of("preset=paper", "data=cifar100", "noise.rate=0.8")
     assert config["trainer"] == {
         "epochs": 300, "batch_size": 64, "lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4,
-        "milestones": [150], "decay": 0.1, "last_window": 10, "precision": "fp32", "optimizer": "sgd",
+        "milestones": [150], "decay": 0.1, "last_window": 10, "precision": "fp32", "compile": False, "optimizer": "sgd",
         "schedule": "steps", "restart_every": None, "lr_min": None, "late_momentum": None, "tables": {},
     }  # fmt: skip
     assert config["model"]["widths"] == [64, 128, 256, 512]
