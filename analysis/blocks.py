@@ -1,8 +1,11 @@
 """What a table is made of, and which runs may stand in one block of it: those of one protocol."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +24,7 @@ class Block:
 
     `contest` names the column of the cells within whose values a column's best is looked for (all rows, if None);
     `differences` are the rows that hold differences of others: they are written with their sign and are never best.
+    `runs` are those behind the cells, finished or not; None where nobody ran anything, as in the paper's own rows.
     """
 
     title: str
@@ -31,6 +35,7 @@ class Block:
     notes: tuple[str, ...] = ()
     contest: str | None = None
     differences: frozenset[str] = frozenset()
+    runs: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,23 @@ def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
         parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
         result.append(" · ".join(parts))
     return result
+
+
+def runs_behind(block: Block, cell: Mapping[Hashable, Any]) -> list[str]:
+    """The names of the runs that a cell is made of: those of its block that have every setting the cell names.
+
+    A value that no run of the block has (the "gain" between two component sets) is no setting. None are given
+    where there are none, or where settings alone do not tell which they are.
+    """
+    if block.runs is None or not cell.get("runs"):
+        return []
+    runs = block.runs
+    for key in {block.rows, block.columns, *setting_columns(runs)} & {*cell} & {*runs.columns}:
+        equal = block.runs[key].map(partial(eq, cell[key]))
+        if equal.any():
+            runs = runs[equal.loc[runs.index]]
+    complete = cell[block.rows] in block.differences or len(runs) == cell["runs"]
+    return runs["run"].tolist() if complete else []
 
 
 def labelled(cells: pd.DataFrame, settings: Mapping[str, object], head: Iterable[str]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 import textwrap
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ LEGEND = (
 )
 Cell = dict[Hashable, Any]
 Number = Callable[[float], str]
+Kind = Literal["ours", "paper", "difference", "noise"]
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -27,6 +29,21 @@ LATEX = {
     "·": r"$\cdot$",
     **{character: f"\\{character}" for character in "&%$#_{}"},
 }
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a printed block: our numbers, the paper's, ours minus the paper's, or the realised noise.
+
+    `texts`, `best` (is it printed bold?) and `cells` (what a number of ours is made of) have an entry a column.
+    """
+
+    statistic: str
+    label: str
+    kind: Kind
+    texts: list[str]
+    best: list[bool]
+    cells: list[Cell]
 
 
 def markdown(table: Table) -> str:
@@ -75,24 +92,43 @@ def latex(table: Table) -> str:
 RENDERERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": csv, "latex": latex}
 
 
-def _grid(block: Block, plain: Callable[[str], str], bold: Callable[[str], str]) -> pd.DataFrame:
+def headings(block: Block) -> list[str]:
+    """The names of the columns, in their order: of the statistic, of the rows, and of each value of the columns."""
+    columns = _columns(block)
+    values = [_percent(column) if block.columns == "noise.rate" else shown(column) for column in columns]
+    return ["statistic", block.rows.removesuffix(".name"), *values]
+
+
+def lines(block: Block) -> list[Line]:
     """The block as text: a line a (statistic, row), the paper's value and the difference beneath ours."""
     cells = block.cells.assign(best=_is_best(block))
-    columns = sorted(cells[block.columns].unique())
-    lines = []
+    columns = _columns(block)
+    result = []
     for (statistic, name), line in cells.groupby(["statistic", block.rows], sort=False):
         by_column = line.set_index(block.columns).to_dict("index")
-        for label, text in _texts(str(name), line, _signed if name in block.differences else _number):
-            texts = [plain(text(by_column[column])) for column in columns]
-            if label == name:
-                best = [by_column[column]["best"] for column in columns]
-                texts = [bold(t) if is_best else t for t, is_best in zip(texts, best, strict=True)]
-            lines.append([plain(str(statistic)), plain(label), *texts])
+        in_order = [by_column[column] for column in columns]
+        for kind, label, text in _texts(str(name), line, _signed if name in block.differences else _number):
+            best = [kind == "ours" and bool(cell["best"]) for cell in in_order]
+            result.append(Line(str(statistic), label, kind, [text(cell) for cell in in_order], best, in_order))
     if "realised_noise_rate" in cells:
         realised = cells.drop_duplicates(block.columns).set_index(block.columns)["realised_noise_rate"]
-        lines.append(["", "realised noise", *(plain(_percent(realised[column])) for column in columns)])
-    headings = [_percent(column) if block.columns == "noise.rate" else shown(column) for column in columns]
-    return pd.DataFrame(lines, columns=["statistic", block.rows.removesuffix(".name"), *headings])
+        texts = [_percent(realised[column]) for column in columns]
+        result.append(Line("", "realised noise", "noise", texts, [False] * len(texts), []))
+    return result
+
+
+def _grid(block: Block, plain: Callable[[str], str], bold: Callable[[str], str]) -> pd.DataFrame:
+    """The printed block as a frame of strings."""
+    rows = [
+        [plain(line.statistic), plain(line.label)]
+        + [bold(plain(text)) if best else plain(text) for text, best in zip(line.texts, line.best, strict=True)]
+        for line in lines(block)
+    ]
+    return pd.DataFrame(rows, columns=headings(block))
+
+
+def _columns(block: Block) -> list[Any]:
+    return sorted(block.cells[block.columns].unique())
 
 
 def _is_best(block: Block) -> pd.Series | bool:
@@ -106,17 +142,17 @@ def _is_best(block: Block) -> pd.Series | bool:
     return (means == of_column.transform("max")) & (of_column.transform("count") > 1)
 
 
-def _texts(name: str, line: pd.DataFrame, number: Number) -> list[tuple[str, Callable[[Cell], str]]]:
+def _texts(name: str, line: pd.DataFrame, number: Number) -> list[tuple[Kind, str, Callable[[Cell], str]]]:
     def value(key: str, form: Number) -> Callable[[Cell], str]:
         return lambda cell: NOTHING if pd.isna(cell[key]) else form(cell[key])
 
     if "mean" not in line:
-        return [(name, value("paper", number))]
-    texts = [(name, lambda cell: _ours(cell, number))]
+        return [("paper", name, value("paper", number))]
+    texts: list[tuple[Kind, str, Callable[[Cell], str]]] = [("ours", name, lambda cell: _ours(cell, number))]
     if line["paper"].notna().any():
-        texts.append((f"paper: {name}", value("paper", number)))
+        texts.append(("paper", f"paper: {name}", value("paper", number)))
     if line["difference"].notna().any():
-        texts.append(("ours − paper", value("difference", _signed)))
+        texts.append(("difference", "ours − paper", value("difference", _signed)))
     return texts
 
 

@@ -2,22 +2,13 @@
 
 import argparse
 import sys
-from pathlib import Path
-from typing import NoReturn
 
+from analysis.command_line import Parser, write
 from analysis.load import load
 from analysis.render import RENDERERS
 from analysis.summary import STATISTICS
 from analysis.tables import DEFAULT_STATISTICS, build, names, require
 from sanm.errors import InputError
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what the command line prints."""
-        raise InputError(f"{message} (see python -m analysis.tables --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +17,11 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         require(options.table)
         table = build(options.table, load(options.runs), _statistics(options.statistic))
-        _deliver(RENDERERS[options.format](table), options.out)
+        text = RENDERERS[options.format](table)
+        if options.out is None:
+            print(text, end="")
+        else:
+            write(text, options.out)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,16 +58,6 @@ def _statistics(text: str) -> list[str]:
     if unknown:
         raise InputError(f"unknown statistic {unknown[0]!r}; known statistics: {', '.join(STATISTICS)}")
     return list(dict.fromkeys(chosen))
-
-
-def _deliver(text: str, out: str | None) -> None:
-    if out is None:
-        print(text, end="")
-        return
-    try:
-        Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

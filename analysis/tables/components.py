@@ -63,6 +63,7 @@ def _block(title: str, group: Group, statistics: Sequence[str]) -> Block:
             *provenance.not_started(cells, ROWS, COLUMNS),
             provenance.code(group.runs),
         ),
+        runs=group.runs,
     )
 
 

@@ -101,6 +101,7 @@ def _block(title: str, group: Group, statistics: Sequence[str]) -> Block:
         ),
         contest=METHOD,
         differences=frozenset(cells.loc[gains, ROWS]),
+        runs=group.runs,
     )
 
 
