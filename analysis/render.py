@@ -105,7 +105,7 @@ def lines(block: Block) -> list[Line]:
     columns = _columns(block)
     result = []
     for (statistic, name), line in cells.groupby(["statistic", block.rows], sort=False):
-        by_column = line.set_index(block.columns).to_dict("index")
+        by_column = line.set_index(block.columns, drop=False).to_dict("index")
         in_order = [by_column[column] for column in columns]
         for kind, label, text in _texts(str(name), line, _signed if name in block.differences else _number):
             best = [kind == "ours" and bool(cell["best"]) for cell in in_order]

@@ -45,6 +45,7 @@ class Browser:
 
     def __init__(self, commands: io.BufferedWriter, answers: io.BufferedReader) -> None:
         self._commands, self._answers, self._number = commands, answers, 0
+        self._unread = b""
         self._session: str | None = None
         self._events: list[dict[str, Any]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -113,10 +114,11 @@ class Browser:
         return base64.b64decode(self.call("Page.printToPDF", paperWidth=8.27, paperHeight=11.69)["data"])
 
     def _read(self) -> dict[str, Any]:
-        message = bytearray()
-        while (byte := self._answers.read(1)) != b"\0":
-            assert byte, "Chromium ended"
-            message += byte
+        while b"\0" not in self._unread:
+            received = self._answers.read1()
+            assert received, "Chromium ended"
+            self._unread += received
+        message, _, self._unread = self._unread.partition(b"\0")
         answer: dict[str, Any] = json.loads(message)
         return answer
 

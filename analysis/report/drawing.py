@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 LARGEST_SVG = 250_000  # bytes; drawings with many points or images are smaller as pixels
 DOTS_PER_INCH = 150
 # Equal numbers make equal bytes; words stay words.
-SVG = {"svg.hashsalt": "report", "svg.fonttype": "none"}
+SVG: dict[Any, str] = {"svg.hashsalt": "report", "svg.fonttype": "none"}
 IDS = re.compile(r'(\bid="|\bhref="#|url\(#)')
 
 
@@ -29,8 +30,7 @@ def embedded(drawing: Figure, identifier: str, description: str) -> Markup:
 
 def _svg(drawing: Figure) -> str:
     content = io.StringIO()
-    with matplotlib.rc_context():
-        matplotlib.rcParams.update(SVG)
+    with matplotlib.rc_context(SVG):
         drawing.savefig(content, format="svg", metadata={"Date": None, "Creator": None})
     return content.getvalue()
 

@@ -112,8 +112,8 @@
       drawn("line", { x1: left, y1: y(high), x2: width, y2: y(high) }),
       drawn("path", { d: `M${points.join("L")}` }),
       drawn("circle", { cx: x(epochs[best]), cy: y(high), r: 4 }),
-      drawn("text", { x: left - 6, y: y(high) + 4, "text-anchor": "end" }, high.toFixed(1)),
-      drawn("text", { x: left - 6, y: y(low) + 4, "text-anchor": "end" }, high === low ? "" : low.toFixed(1)),
+      drawn("text", { x: left - 6, y: y(high) + 4, "text-anchor": "end" }, high),
+      drawn("text", { x: left - 6, y: y(low) + 4, "text-anchor": "end" }, high === low ? "" : low),
       drawn("text", { x: left, y: height - 6 }, `epoch ${first}`),
       drawn("text", { x: width - 12, y: height - 6, "text-anchor": "end" }, last),
     );

@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.blocks import shown
 from analysis.load import STATUSES, setting_columns
 from analysis.report.overview import NOISE, duration, noise_names
+from analysis.summary import STATISTICS
 
 COLUMNS = {
     "status": "Status",
@@ -22,16 +23,18 @@ COLUMNS = {
     "seed": "Seed",
     "best": "Best",
     "last": "Last",
+    "selected": "Selected",
+    "differs": "Differs from its like in",
     "epochs": "Epochs",
     "time": "Time",
     "finished": "Finished",
-    "differs": "Differs from its like in",
 }
 # The numbers behind the columns that hold numbers.
 NUMBERS = {
     "seed": "seed",
     "best": "best_accuracy",
     "last": "last_accuracy",
+    "selected": "selected_accuracy",
     "epochs": "epochs",
     "time": "seconds",
 }
@@ -59,8 +62,9 @@ class Row:
 
 @dataclass(frozen=True)
 class RunList:
-    """The listed runs, the choices of each filter with their counts, and `data` for the script of the page."""
+    """The listed runs and their columns by name, the choices of each filter with their counts, data for the script."""
 
+    columns: dict[str, str]
     rows: list[Row]
     left_out: int
     facets: dict[str, dict[str, int]]
@@ -74,11 +78,15 @@ class RunList:
 
 def run_list(runs: pd.DataFrame, epochs: pd.DataFrame, most: int) -> RunList:
     """At most that many runs: those that did not end well first, then the newest."""
-    order = runs.assign(rank=runs["status"] == "done").sort_values(["finished", "run"], ascending=[False, True])
-    listed = order.sort_values("rank", kind="stable").head(most).reset_index(drop=True)
+    newest = runs.sort_values(["finished", "run"], ascending=[False, True])
+    listed = newest.sort_values("status", key=lambda status: status == "done", kind="stable").head(most)
+    listed = listed.reset_index(drop=True)
+    listed = listed.assign(epochs=listed["epochs"].fillna(listed["run"].map(_epochs_done(epochs))))
     cells = _cells(listed)
     rows = [_row(run, texts) for run, texts in zip(listed.to_dict("records"), cells.to_dict("records"), strict=True)]
+    told = [name for name in COLUMNS if (cells[name] != "").any() or (name == "differs" and runs["reason"].any())]
     return RunList(
+        columns={name: COLUMNS[name] for name in told},
         rows=[Row(number, **row) for number, row in enumerate(rows)],
         left_out=len(runs) - len(listed),
         facets={name: _choices(name, cells[name]) for name in FACETS},
@@ -106,9 +114,8 @@ def _cells(runs: pd.DataFrame) -> pd.DataFrame:
             **columns,
             "noise": noise_names(runs),
             "seed": runs["seed"].map(shown, "ignore") if "seed" in runs else "",
-            "best": runs["best_accuracy"].map("{:.1f}".format, "ignore"),
-            "last": runs["last_accuracy"].map("{:.1f}".format, "ignore"),
-            "epochs": runs["epochs"].map(shown, "ignore"),
+            **{name: runs[f"{name}_accuracy"].map("{:.1f}".format, "ignore") for name in STATISTICS},
+            "epochs": [_progress(run) for run in runs.to_dict("records")],
             "time": runs["seconds"].map(duration),
             "finished": runs["finished"].map(lambda time: str(time)[:16].replace("T", " "), "ignore"),
         },
@@ -116,6 +123,18 @@ def _cells(runs: pd.DataFrame) -> pd.DataFrame:
     )
     cells = cells.reindex(columns=[name for name in COLUMNS if name != "differs"]).astype(object).fillna("")
     return cells.assign(differs=_differences(runs, cells))
+
+
+def _epochs_done(epochs: pd.DataFrame) -> pd.Series:
+    return epochs.groupby("run")["epoch"].max()
+
+
+def _progress(run: dict[Any, Any]) -> str:
+    """How many epochs a run has, and of how many where it is not done."""
+    done, planned = run["epochs"], run.get("trainer.epochs")
+    if _missing(done):
+        return ""
+    return shown(done) if run["status"] == "done" or _missing(planned) else f"{shown(done)} of {shown(planned)}"
 
 
 def _differences(runs: pd.DataFrame, cells: pd.DataFrame) -> list[str]:

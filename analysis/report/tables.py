@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from analysis.blocks import Block, Table, runs_behind
 from analysis.render import LEGEND, Cell, Line, headings, lines
@@ -18,12 +19,20 @@ class PrintedLine:
 
 
 @dataclass(frozen=True)
+class LineGroup:
+    """The lines of one statistic; the realised noise belongs to none."""
+
+    statistic: str
+    lines: list[PrintedLine]
+
+
+@dataclass(frozen=True)
 class PrintedBlock:
     """A block as a page shows it."""
 
     block: Block
     headings: list[str]
-    lines: list[PrintedLine]
+    groups: list[LineGroup]
 
 
 @dataclass(frozen=True)
@@ -54,4 +63,6 @@ def _block(block: Block, run_numbers: Mapping[str, int]) -> PrintedBlock:
         PrintedLine(line, [behind(cell) for cell in line.cells] if line.kind == "ours" else [[]] * len(line.texts))
         for line in lines(block)
     ]
-    return PrintedBlock(block, headings(block), printed_lines)
+    by_statistic = groupby(printed_lines, key=lambda printed_line: printed_line.line.statistic)
+    groups = [LineGroup(statistic, list(members)) for statistic, members in by_statistic]
+    return PrintedBlock(block, headings(block), groups)
