@@ -81,14 +81,22 @@ def group_by_protocol(runs: pd.DataFrame, rows: str, varying: Collection[str]) -
 def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
     """A title a group: the `head` settings in their formats, then what differs between groups of one head."""
     heads = [tuple(group.settings.get(key) for key in head) for group in groups]
+    relatives: dict[tuple[object, ...], list[dict[str, object]]] = {}
+    for group, own_head in zip(groups, heads, strict=True):
+        relatives.setdefault(own_head, []).append(group.settings)
+    different = {own_head: _different(members) for own_head, members in relatives.items()}
     result = []
     for group, own_head in zip(groups, heads, strict=True):
         parts = [shape.format(group.settings[key]) for key, shape in head.items() if key in group.settings]
-        relatives = [other.settings for other, title in zip(groups, heads, strict=True) if title == own_head]
-        different = sorted(key for key in set().union(*relatives) if len({other.get(key) for other in relatives}) > 1)
-        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
+        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different[own_head])
         result.append(" · ".join(parts))
     return result
+
+
+def _different(settings: list[dict[str, object]]) -> list[str]:
+    """The keys in which some of them differ."""
+    keys = sorted(set().union(*settings))
+    return [key for key in keys if len({other.get(key) for other in settings}) > 1]
 
 
 def runs_behind(block: Block, cell: Mapping[Hashable, Any]) -> list[str]:
