@@ -53,6 +53,13 @@ RESULT_FIELDS = (
 )
 # How failure.txt names the overrides of a run that has no result.
 COMMAND = "command: "
+# What runs do whose record does not say so: it names only what differs from the first choice there was.
+UNSAID = {
+    "pretrain.name": "none",
+    "trainer.optimizer": "sgd",
+    "trainer.schedule": "steps",
+    "quality.iterations": 10,
+}
 # The C parser is about ten times faster, but not every build of PyYAML has it.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # A top-level key and all that is indented below it, or a list of its own.
@@ -182,7 +189,7 @@ def _settings(directory: Path) -> dict[str, object]:
         text = (directory / "config.yaml").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UnreadableError("config.yaml is missing") from None
-    settings = _parsed(text)
+    settings = {**UNSAID, **_parsed(text)}
     if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
         settings.setdefault("mask_source.name", "self")
         settings.setdefault("variant.masked_target", "method")
