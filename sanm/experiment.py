@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sanm import checkpoint, provenance
+from sanm import checkpoint, provenance, samples
 from sanm.data import Data, prepare
 from sanm.data.noise import write_dividemix_json
 from sanm.encoders import encoder_for
@@ -141,8 +142,9 @@ def _finish(
     images: int,
     command: list[str],
 ) -> None:
-    trainer.measure()
-    _write_label_quality(directory, trainer, data)
+    predicted = trainer.measure_and_predict()
+    _write_label_quality(directory, trainer, data, predicted)
+    directory.write_file("samples.npz", samples.packed(trainer, data, predicted))
     result = {
         "status": "done",
         "name": directory.name,
@@ -155,6 +157,7 @@ def _finish(
         "realised_noise_rate": data.realised_noise_rate,
         "per_class_noise": data.per_class_noise,
         "clean_auroc": scorer.clean_auroc(trainer.quality.probability),
+        "label_errors": scorer.label_errors(trainer.quality.probability),
         "labeled_fraction": rows[-1]["labeled_fraction"],
         **provenance.cost(sum(row["seconds"] for row in rows), images, trainer.device),
         **provenance.code(),
@@ -184,9 +187,8 @@ def accuracies(rows: Rows, last_window: int) -> dict[str, Any]:
     }
 
 
-def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data) -> None:
+def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, predicted: Tensor) -> None:
     names, train = data.train.class_names, data.train
-    predicted = trainer.predict_training_samples().tolist()
     probability = trainer.quality.probability.mean(0).tolist()
     given = train.given_labels.tolist()
     directory.write_table(
@@ -195,7 +197,7 @@ def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data) 
         [
             (index, key, names[label], names[guess], f"{clean:.6f}")
             for index, key, label, guess, clean in zip(
-                train.index.tolist(), train.keys, given, predicted, probability, strict=True
+                train.index.tolist(), train.keys, given, predicted.tolist(), probability, strict=True
             )
         ],
     )
