@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from analysis.command_line import Parser
 from analysis.load import STATUSES
+from analysis.parser import Parser
 from analysis.records import Records
 from sanm.errors import InputError
 

@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import provenance
+from analysis import method_rows, provenance
 from analysis.blocks import SANM_SECTIONS, Group, group_by_protocol, labelled, shown, titles
 from analysis.figures.chart import Chart
 from analysis.figures.style import figure, legend_below, line, title
 from analysis.load import setting_columns
 from analysis.records import Records
 from analysis.summary import SEEDS, selection_rules
-from analysis.tables import generality
 from sanm.errors import InputError
 
 METHOD, COMPONENTS, RATE = "base_method.name", "components.name", "noise.rate"
@@ -30,7 +29,7 @@ PANELS = {
     "clean_auroc": "clean/noisy AUROC",
 }
 MOST_LINES = 8
-OF_METHODS = ("base_method", "pretrain", *generality.QUALITY)
+OF_METHODS = ("base_method", "pretrain", *method_rows.QUALITY)
 HEAD = {
     "data.name": "{}",
     METHOD: "{}",
@@ -113,7 +112,7 @@ def _with_lines(runs: pd.DataFrame) -> pd.DataFrame:
     several = runs[METHOD].nunique() > 1
     names = [_name(method, parts, several) for method, parts in zip(runs[METHOD], runs[COMPONENTS], strict=True)]
     varying = [key for key in setting_columns(runs) if key.partition(".")[0] in (*OF_METHODS, *SANM_SECTIONS)]
-    varying += [key for key in generality.QUALITY if key in runs]
+    varying += [key for key in method_rows.QUALITY if key in runs]
     result = runs.assign(**{LINE: names})
     for _, own in result.groupby(LINE):
         told = _differences(own[[key for key in varying if own[key].nunique() > 1]])
@@ -203,7 +202,7 @@ def _drawn(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _ordered(runs: pd.DataFrame) -> list[str]:
     """Lines by method in the tables' order, those without SANM first, then by name."""
-    methods = [name for name in generality.ORDER if name in set(runs[METHOD])]
+    methods = [name for name in method_rows.ORDER if name in set(runs[METHOD])]
     methods += sorted(set(runs[METHOD]) - set(methods))
     first = runs.drop_duplicates(LINE)
     keys = {

@@ -8,13 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.blocks import Group, labelled, shown
+from analysis.comparison import HEAD
 from analysis.figures import masking
 from analysis.figures.chart import Chart
 from analysis.figures.masking import NAMES, ORDER, PLAIN, RATE, STRATEGY, STYLES, TAU
 from analysis.figures.style import figure, legend_below, title
 from analysis.records import Records
 from analysis.summary import summarise
-from analysis.tables.components import HEAD
 from sanm.errors import InputError
 
 FEWEST = 2

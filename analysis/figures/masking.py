@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 
 from analysis import paper, provenance
 from analysis.blocks import Group, group_by_protocol, shown, titles
+from analysis.comparison import FOLLOW_THE_RATE, HEAD
 from analysis.load import finished, setting_columns, with_factors
 from analysis.summary import SEEDS, STATISTICS, selection_rules
-from analysis.tables.components import FOLLOW_THE_RATE, HEAD, SWITCHES
+from analysis.tables.components import SWITCHES
 
 RATE, TAU, COMPONENTS = "noise.rate", "tau.value", "components.name"
 STRATEGY = "mask_strategy.name"
@@ -74,7 +75,8 @@ def beside_the_paper(cells: pd.DataFrame, group: Group, adaptive: str) -> tuple[
     same = all(settings.get(key) == value for key, value in paper.EXPERIMENT.items())
     if not same or settings.get("data.name") not in paper.DATASETS or settings[COMPONENTS] != "full":
         return cells, []
-    numbers = paper.reported_components(str(settings["data.name"]))
+    numbers = paper.numbers_of("table5_components", settings["data.name"])
+    numbers = numbers.assign(components=numbers["setting"].str.removeprefix("components="))
     rows = {"full": adaptive, PLAIN: PLAIN}
     for column, known in (("statistic", cells["statistic"]), ("rate", cells[RATE]), ("components", rows)):
         numbers = numbers[numbers[column].isin(list(known))]

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from analysis.command_line import Parser, write
+from analysis.parser import Parser
 from analysis.records import Records
 from analysis.report.page import MOST_RUNS, page
 from sanm.errors import InputError
+from sanm.files import write_atomically
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,7 +17,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.list < 0:
             raise InputError(f"--list {options.list}: give how many runs to list, 0 for none")
         out = Path(options.out or Path(options.runs) / "report.html")
-        write(page(Records(Path(options.runs)), options.list), out)
+        text = page(Records(Path(options.runs)), options.list).encode()
+        write_atomically(out, lambda file: file.write(text))
         print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -53,7 +53,7 @@ def parts(records: Records, run_numbers: Mapping[str, int]) -> Parts:
     room = ROOM_FOR_FIGURES
 
     def table(name: str) -> PrintedTable:
-        return printed_tables.printed(tables.build(name, records.runs), run_numbers)
+        return printed_tables.printed(name, tables.build(name, records.runs), run_numbers)
 
     def figure(name: str) -> PrintedFigure:
         nonlocal room

@@ -4,25 +4,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
+from markupsafe import Markup, escape
+
 from analysis.blocks import Block, Table, runs_behind
-from analysis.render import LEGEND, Cell, Line, headings, lines
+from analysis.render import LEGEND, Kind, Line, Writing, headings, lines
 
 MOST_BLOCKS = 30
 
 
 @dataclass(frozen=True)
 class PrintedLine:
-    """A line of a block; `runs` are the numbers of the listed runs behind each of its cells."""
+    """A line of a block; `cells` are its texts, each with the numbers of the listed runs behind it."""
 
-    line: Line
-    runs: list[list[int]]
+    label: Markup
+    kind: Kind
+    cells: list[tuple[Markup, list[int]]]
 
 
 @dataclass(frozen=True)
 class LineGroup:
     """The lines of one statistic; the realised noise belongs to none."""
 
-    statistic: str
+    statistic: Markup
     lines: list[PrintedLine]
 
 
@@ -42,27 +45,34 @@ class PrintedTable:
     title: str
     notes: list[str]
     blocks: list[PrintedBlock]
+    footnotes: list[str]
     left_out: int
 
 
-def printed(table: Table, run_numbers: Mapping[str, int]) -> PrintedTable:
+def printed(name: str, table: Table, run_numbers: Mapping[str, int]) -> PrintedTable:
     """The table as text; `run_numbers` are those of the listed runs, by name."""
+    mark = f'<sup><a href="#{name}-note-{{0}}">{{0}}</a></sup>'.format
+    writing = Writing(plain=lambda text: str(escape(text)), bold="<strong>{}</strong>".format, mark=mark)
     return PrintedTable(
         title=table.title,
         notes=[*table.notes, LEGEND.format("bold", table.bold)],
-        blocks=[_block(block, run_numbers) for block in table.blocks[:MOST_BLOCKS]],
+        blocks=[_block(block, writing, run_numbers) for block in table.blocks[:MOST_BLOCKS]],
+        footnotes=writing.footnotes,
         left_out=max(0, len(table.blocks) - MOST_BLOCKS),
     )
 
 
-def _block(block: Block, run_numbers: Mapping[str, int]) -> PrintedBlock:
-    def behind(cell: Cell) -> list[int]:
-        return [run_numbers[name] for name in runs_behind(block, cell) if name in run_numbers]
-
-    printed_lines = [
-        PrintedLine(line, [behind(cell) for cell in line.cells] if line.kind == "ours" else [[]] * len(line.texts))
-        for line in lines(block)
+def _block(block: Block, writing: Writing, run_numbers: Mapping[str, int]) -> PrintedBlock:
+    by_statistic = groupby(lines(block, writing), key=lambda line: line.statistic)
+    groups = [
+        LineGroup(Markup(statistic), [_line(block, line, run_numbers) for line in members])
+        for statistic, members in by_statistic
     ]
-    by_statistic = groupby(printed_lines, key=lambda printed_line: printed_line.line.statistic)
-    groups = [LineGroup(statistic, list(members)) for statistic, members in by_statistic]
     return PrintedBlock(block, headings(block), groups)
+
+
+def _line(block: Block, line: Line, run_numbers: Mapping[str, int]) -> PrintedLine:
+    behind = [runs_behind(block, cell) for cell in line.cells] if line.kind == "ours" else [[]] * len(line.texts)
+    numbers = [[run_numbers[name] for name in names if name in run_numbers] for names in behind]
+    # The texts are written as HTML already.
+    return PrintedLine(Markup(line.label), line.kind, list(zip(map(Markup, line.texts), numbers, strict=True)))
