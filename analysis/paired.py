@@ -10,10 +10,7 @@ from analysis.summary import SEEDS
 
 LEAST_PAIRS = 3
 # Exact rank tests cannot be used here: with 3 pairs the least p they can give is 0.25, and 6 are needed for 0.05.
-TEST = (
-    "p: two-sided paired t-test of at least 3 pairs, which takes the differences to be about normal; not corrected for "
-    "the {} made here."
-)
+TEST = "p: two-sided paired t-test of at least {} pairs, which takes the differences to be about normal{}."
 DIFFERENCE = "Differences: mean over equal seeds (seed and noise.seed) ± their own sample standard deviation (n pairs)."
 
 
@@ -57,4 +54,5 @@ def paired_t_test(of_pairs: pd.Series) -> float:
 def explained(p_values: Sequence[float]) -> list[str]:
     """What a reader must know of differences with these p-values."""
     tests = sum(not math.isnan(p) for p in p_values)
-    return [DIFFERENCE, *([TEST.format(f"{tests} test{'s' if tests > 1 else ''}")] if tests else [])]
+    uncorrected = f"; not corrected for the {tests} tests made here" if tests > 1 else ""
+    return [DIFFERENCE, *([TEST.format(LEAST_PAIRS, uncorrected)] if tests else [])]

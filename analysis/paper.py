@@ -115,6 +115,13 @@ def numbers_of(table: str, dataset: object) -> pd.DataFrame:
     return numbers.rename(columns={"accuracy": "paper"}).reset_index(drop=True)
 
 
+def reported_components(dataset: object) -> pd.DataFrame:
+    """Table 5 for one data set, as columns components, rate, statistic, paper, footnote."""
+    numbers = numbers_of("table5_components", dataset)
+    numbers = numbers.assign(components=numbers["setting"].str.removeprefix("components="))
+    return numbers[["components", "rate", "statistic", "paper", "footnote"]]
+
+
 def departures(settings: Mapping[str, object], setting: Mapping[str, object] = SETTING) -> list[str]:
     """How a block's settings depart from the paper's; empty where a difference to the paper means something.
 

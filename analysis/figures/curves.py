@@ -9,18 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import method_rows, provenance
+from analysis import provenance
 from analysis.blocks import SANM_SECTIONS, Group, group_by_protocol, labelled, shown, titles
+from analysis.comparison import COMPONENTS, PLAIN
 from analysis.figures.chart import Chart
 from analysis.figures.style import figure, legend_below, line, title
 from analysis.load import setting_columns
+from analysis.method_rows import METHOD, ORDER, QUALITY, label
 from analysis.records import Records
 from analysis.summary import SEEDS, selection_rules
 from sanm.errors import InputError
 
-METHOD, COMPONENTS, RATE = "base_method.name", "components.name", "noise.rate"
+RATE = "noise.rate"
 LINE = "line"
-PLAIN = "none"
 ACCURACY = "test_accuracy"
 # The panels: a column of metrics.csv, and what it is.
 PANELS = {
@@ -29,7 +30,7 @@ PANELS = {
     "clean_auroc": "clean/noisy AUROC",
 }
 MOST_LINES = 8
-OF_METHODS = ("base_method", "pretrain", *method_rows.QUALITY)
+OF_METHODS = ("base_method", "pretrain", *QUALITY)
 HEAD = {
     "data.name": "{}",
     METHOD: "{}",
@@ -100,7 +101,7 @@ def _groups(runs: pd.DataFrame) -> list[Group]:
 
 
 def _grouped(runs: pd.DataFrame, varying: Sequence[str]) -> list[Group]:
-    return group_by_protocol(runs, COMPONENTS, ("components", *SANM_SECTIONS, *SEEDS, *varying))
+    return group_by_protocol(runs, COMPONENTS, (*SANM_SECTIONS, *SEEDS, *varying))
 
 
 def _only_method(runs: pd.DataFrame) -> dict[str, object]:
@@ -110,9 +111,10 @@ def _only_method(runs: pd.DataFrame) -> dict[str, object]:
 def _with_lines(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with the name of their line: method, component set, and what differs between lines of that name."""
     several = runs[METHOD].nunique() > 1
-    names = [_name(method, parts, several) for method, parts in zip(runs[METHOD], runs[COMPONENTS], strict=True)]
+    pairs = zip(runs[METHOD], runs[COMPONENTS], strict=True)
+    names = [label(method, parts) if several else parts for method, parts in pairs]
     varying = [key for key in setting_columns(runs) if key.partition(".")[0] in (*OF_METHODS, *SANM_SECTIONS)]
-    varying += [key for key in method_rows.QUALITY if key in runs]
+    varying += [key for key in QUALITY if key in runs]
     result = runs.assign(**{LINE: names})
     for _, own in result.groupby(LINE):
         told = _differences(own[[key for key in varying if own[key].nunique() > 1]])
@@ -137,13 +139,6 @@ def _differences(settings: pd.DataFrame) -> list[str]:
     ]
     # Lines that differ keep names that differ.
     return brief if len(set(brief)) == len(set(whole)) else whole
-
-
-def _name(method: str, components: str, several: bool) -> str:
-    if not several:
-        return components
-    words = {PLAIN: method, "full": f"SANM({method})"}
-    return words.get(components, f"{method} + {components}")
 
 
 def _short(key: str) -> str:
@@ -202,7 +197,7 @@ def _drawn(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _ordered(runs: pd.DataFrame) -> list[str]:
     """Lines by method in the tables' order, those without SANM first, then by name."""
-    methods = [name for name in method_rows.ORDER if name in set(runs[METHOD])]
+    methods = [name for name in ORDER if name in set(runs[METHOD])]
     methods += sorted(set(runs[METHOD]) - set(methods))
     first = runs.drop_duplicates(LINE)
     keys = {

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.blocks import Group, labelled, shown
-from analysis.comparison import HEAD
+from analysis.comparison import HEAD_OF_SANM, PLAIN
 from analysis.figures import masking
 from analysis.figures.chart import Chart
-from analysis.figures.masking import NAMES, ORDER, PLAIN, RATE, STRATEGY, STYLES, TAU
+from analysis.figures.masking import NAMES, ORDER, RATE, STRATEGY, STYLES, TAU
 from analysis.figures.style import figure, legend_below, title
 from analysis.records import Records
 from analysis.summary import summarise
@@ -58,12 +58,12 @@ def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -
     sentences = [
         f"Test accuracy by how much is masked, tau {shown(group.settings[TAU])}: {about}.",
         "Adaptive: the more, the less a label is trusted (Eq. 2); fixed: tau of every image; random: U(0, 2 tau). "
-        "Axes do not begin at zero; each noise rate has its own. The paper's Fig. 2 is not drawn beside it: it gives "
+        "Axes need not begin at zero; each noise rate has its own. The paper's Fig. 2 is not drawn beside it: it gives "
         "no numbers.",
         *comparison,
     ]
     caption = masking.caption(sentences, group, cells, STRATEGY, runs, usable)
-    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
+    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD_OF_SANM))
 
 
 def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:

@@ -8,15 +8,13 @@ from matplotlib.axes import Axes
 
 from analysis import paper, provenance
 from analysis.blocks import Group, group_by_protocol, shown, titles
-from analysis.comparison import FOLLOW_THE_RATE, HEAD
+from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD_OF_SANM, PLAIN
 from analysis.load import finished, setting_columns, with_factors
 from analysis.summary import SEEDS, STATISTICS, selection_rules
 from analysis.tables.components import SWITCHES
 
-RATE, TAU, COMPONENTS = "noise.rate", "tau.value", "components.name"
+RATE, TAU = "noise.rate", "tau.value"
 STRATEGY = "mask_strategy.name"
-TITLE = {**HEAD, COMPONENTS: "components {}"}
-PLAIN = "none"  # without SANM nothing is masked
 ORDER = (PLAIN, "fixed", "random", "adaptive")
 NAMES = {PLAIN: "no masks", "fixed": "fixed ratio", "random": "random ratio", "adaptive": "adaptive ratio"}
 # How a strategy is drawn, the same in all figures.
@@ -55,7 +53,7 @@ def protocols(runs: pd.DataFrame, rows: str, varying: Collection[str]) -> list[G
 
 def named(groups: list[Group]) -> list[tuple[str, Group]]:
     """The groups with what tells them apart, in its order."""
-    return sorted(zip(titles(groups, TITLE), groups, strict=True), key=lambda pair: pair[0])
+    return sorted(zip(titles(groups, HEAD_OF_SANM), groups, strict=True), key=lambda pair: pair[0])
 
 
 def statistics(runs: pd.DataFrame) -> list[str]:
@@ -75,8 +73,7 @@ def beside_the_paper(cells: pd.DataFrame, group: Group, adaptive: str) -> tuple[
     same = all(settings.get(key) == value for key, value in paper.EXPERIMENT.items())
     if not same or settings.get("data.name") not in paper.DATASETS or settings[COMPONENTS] != "full":
         return cells, []
-    numbers = paper.numbers_of("table5_components", settings["data.name"])
-    numbers = numbers.assign(components=numbers["setting"].str.removeprefix("components="))
+    numbers = paper.reported_components(str(settings["data.name"]))
     rows = {"full": adaptive, PLAIN: PLAIN}
     for column, known in (("statistic", cells["statistic"]), ("rate", cells[RATE]), ("components", rows)):
         numbers = numbers[numbers[column].isin(list(known))]
@@ -100,10 +97,10 @@ def caption(
 
     `runs` are all there are, `usable` those that this figure could take.
     """
-    shown_first, *others = sentences
+    first, *others = sentences
     return " ".join(
         [
-            shown_first,
+            first,
             _points(cells),
             selection_rules(group.runs, list(cells["statistic"].unique())),
             *others,
@@ -165,4 +162,5 @@ def _told(numbers: pd.DataFrame) -> str:
         f"{row['statistic']} at {percent(row['rate'])} {row['full']:g} (none: {row[PLAIN]:g})"
         for row in wide.to_dict("records")
     ]
-    return f"The paper's Table 5, SANM at tau {paper.TAU:g}: {', '.join(parts)}."
+    footnotes = [f" {note}" for note in numbers["footnote"].unique() if note]
+    return f"The paper's Table 5, SANM at tau {paper.TAU:g}: {', '.join(parts)}.{''.join(footnotes)}"

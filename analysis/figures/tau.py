@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from analysis import paper
 from analysis.blocks import Group, labelled, shown
-from analysis.comparison import HEAD
+from analysis.comparison import HEAD_OF_SANM, PLAIN
 from analysis.figures import masking
 from analysis.figures.chart import Chart
-from analysis.figures.masking import NAMES, ORDER, PLAIN, RATE, STRATEGY, STYLES, TAU
+from analysis.figures.masking import NAMES, ORDER, RATE, STRATEGY, STYLES, TAU
 from analysis.figures.style import figure, legend_of_panels, title
 from analysis.records import Records
 from analysis.summary import summarise
@@ -65,13 +65,14 @@ def _chart(about: str, group: Group, runs: pd.DataFrame, usable: pd.DataFrame) -
     cells = cells.join(ways, on=MASKING)
     sentences = [
         f"Test accuracy over the basic mask ratio tau: {about}.",
-        "Band: the standard deviation; runs that do not vary tau are lines across, with their bands at the right.",
+        "Band: the standard deviation; runs that do not vary tau are lines across, with their bands at the right (from "
+        "the left: no masks, fixed, random).",
         f"Shaded: the taus from {paper.GOOD_TAU[0]} to {paper.GOOD_TAU[1]} that the paper finds good; dotted: its "
         f"{paper.TAU}. The curves of its Fig. 4 are not drawn: it gives them no numbers.",
         *comparison,
     ]
     caption = masking.caption(sentences, group, cells, MASKING, runs, usable)
-    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD))
+    return Chart(about, caption, _drawing(about, cells, names), labelled(cells, group.settings, HEAD_OF_SANM))
 
 
 def _drawing(about: str, cells: pd.DataFrame, names: list[str]) -> Figure:

@@ -6,23 +6,21 @@ import pandas as pd
 
 from analysis import paper, provenance
 from analysis.beside_paper import PaperTable
-from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, Comparison, listed
+from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD, Comparison, listed
 from analysis.load import setting_columns
 
-SWITCHES = ("name", "amg", "nlr", "smr")
+SWITCHES = ("amg", "nlr", "smr")
 
 
 def _numbers(settings: Mapping[str, object]) -> pd.DataFrame:
-    numbers = paper.numbers_of("table5_components", settings.get("data.name"))
+    numbers = paper.reported_components(settings.get("data.name")).rename(columns={"components": "row"})
     same = all(settings.get(key) == value for key, value in paper.EXPERIMENT.items())
-    return numbers.assign(row=numbers["setting"].str.removeprefix("components="))[
-        ["row", "dataset", "rate", "statistic", "paper", "footnote"]
-    ].iloc[: None if same else 0]
+    return numbers if same else numbers.iloc[:0]
 
 
 def _mixed_parts(runs: pd.DataFrame) -> list[str]:
-    """Warnings of settings of the plug-in itself, which differ between rows unseen."""
-    switches = {f"components.{switch}" for switch in SWITCHES}
+    """Warnings of settings of the plug-in itself, in which rows differ unseen."""
+    switches = {f"components.{switch}" for switch in ("name", *SWITCHES)}
     own = [key for key in setting_columns(runs) if key.startswith("components.") and key not in switches]
     return provenance.mixed_settings(runs, own)
 
@@ -36,6 +34,7 @@ table = Comparison(
     make="python -m sweeps.launch run components data.root=PATH",
     varies=("components",),
     follows=FOLLOW_THE_RATE,
+    head=HEAD,
     paper=PaperTable(
         title="Table 5 (DivideMix, {dataset}, PreAct ResNet-18, 300 epochs)",
         numbers=_numbers,

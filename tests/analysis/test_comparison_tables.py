@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml  # type: ignore[import-untyped]
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from analysis.tables import build, described, names
 from sanm.errors import InputError
 
 Write = Callable[..., Path]
+VARIANTS = Path(__file__).resolve().parents[2] / "conf/variant"
 SANM_TABLES = ("sensitivity", "aspect", "mask_strategy", "mask_source", "variant", "augmentation")
 
 
@@ -101,18 +103,7 @@ def test_aspects_by_size(runs_dir: Path, write: Write) -> None:
 
 
 def test_readings_are_named_by_what_is_not_the_papers(runs_dir: Path, write: Write) -> None:
-    released = {
-        "masked_views": "separate",
-        "activation": "energy",
-        "ratio_at_maximum": "released",
-        "ratio_at_minimum": "as_maximum",
-        "painted_part": 0.5,
-        "anchor": "corner",
-        "fill": "box_color",
-        "label_ratio": "nominal",
-        "reconstruction_space": "normalised",
-        "reconstruction_weight": 0.02,
-    }
+    released = yaml.safe_load((VARIANTS / "released.yaml").read_text())
     for seed, gain in ((1, 1.0), (2, 2.0), (3, 4.0)):
         write("none", seed=seed, best=60.0)
         write("full", seed=seed, best=70.0)
@@ -146,13 +137,10 @@ def test_the_papers_reading_is_that_of_its_setting() -> None:
 
 
 def test_readings_are_those_of_the_config() -> None:
-    import yaml  # type: ignore[import-untyped]
-
     from analysis.tables.variant import READING, RELEASED_CODE
 
-    variants = Path(__file__).resolve().parents[2] / "conf/variant"
-    assert yaml.safe_load((variants / "paper.yaml").read_text()) == READING
-    assert yaml.safe_load((variants / "released.yaml").read_text()) == RELEASED_CODE
+    assert yaml.safe_load((VARIANTS / "paper.yaml").read_text()) == READING
+    assert yaml.safe_load((VARIANTS / "released.yaml").read_text()) == RELEASED_CODE
 
 
 def test_masks_by_their_source_beside_the_paper(runs_dir: Path, paper_settings: Any, write_run: Any) -> None:
@@ -367,8 +355,7 @@ GOLDEN = """\
 - Selection: best = highest test accuracy of any epoch (chosen on the test set). Accuracies in percent.
 - aspect: d of Eq. 3, the aspect of a box is drawn from U(d, 1/d); default 0.8.
 - Differences: mean over equal seeds (seed and noise.seed) ± their own sample standard deviation (n pairs).
-- p: two-sided paired t-test of at least 3 pairs, which takes the differences to be about normal; not
-  corrected for the 1 test made here.
+- p: two-sided paired t-test of at least 3 pairs, which takes the differences to be about normal.
 - Cells: mean ± sample standard deviation (n runs, one a seed); (2/3): two of three runs finished; —: no
   number; **bold**: best of its column.
 

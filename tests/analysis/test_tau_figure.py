@@ -93,8 +93,8 @@ def test_a_chart_a_protocol_and_a_panel_a_rate_and_statistic(swept: Path, settin
         write_run(settings("full", 0.5, base_method__name="ce", tau__value=tau), best=50 + tau)
     one, other = build("tau", Records(swept))
     assert (one.about, other.about) == (
-        "digits · ce · symmetric noise · inclusive · components full",
-        "digits · dividemix · symmetric noise · inclusive · components full",
+        "digits · ce · full · symmetric noise · inclusive",
+        "digits · dividemix · full · symmetric noise · inclusive",
     )
     assert (len(one.drawing.axes), len(other.drawing.axes)) == (2, 4)
     assert "no masks" not in panels(one.drawing).get_legend_handles_labels()[1], "those of another method"
@@ -140,8 +140,8 @@ def test_component_sets_are_charts_of_their_own(swept: Path, settings: Any, writ
     for tau in TAUS:
         write_run(settings("amg", 0.5, tau__value=tau), best=60 + tau)
     amg, full = build("tau", Records(swept))
-    assert amg.about.endswith("inclusive · components amg")
-    assert full.about.endswith("inclusive · components full")
+    assert amg.about.startswith("digits · dividemix · amg · ")
+    assert full.about.startswith("digits · dividemix · full · ")
     assert amg.numbers.query("statistic == 'best' and masking == 'adaptive 0.1'")["mean"].iloc[0] == 60.1
     assert set(labelled(panels(amg.drawing), "no masks").get_ydata()) == {73.0}, "plain runs stand in both"
 
