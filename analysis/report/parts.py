@@ -23,9 +23,10 @@ Printed = TypeVar("Printed", PrintedTable, PrintedFigure)
 
 @dataclass(frozen=True)
 class Part(Generic[Printed]):
-    """A table or a figure, and the command that makes it alone."""
+    """A table or a figure, what it is about, and the command that makes it alone."""
 
     name: str
+    about: str
     command: str
     printed: Printed
 
@@ -61,19 +62,23 @@ def parts(records: Records, run_numbers: Mapping[str, int]) -> Parts:
         room -= printed_figures.size(made.charts)
         return made
 
-    made_tables, without_table = _supported("table", tables.names(), records, table)
-    made_figures, without_figure = _supported("figure", figures.names(), records, figure)
+    made_tables, without_table = _supported("table", tables.names(), records, table, tables.described)
+    made_figures, without_figure = _supported("figure", figures.names(), records, figure, figures.about)
     return Parts(made_tables, made_figures, [*without_table, *without_figure])
 
 
 def _supported(
-    kind: str, names: Sequence[str], records: Records, make: Callable[[str], Printed]
+    kind: str,
+    names: Sequence[str],
+    records: Records,
+    make: Callable[[str], Printed],
+    described: Callable[[str], str],
 ) -> tuple[list[Part[Printed]], list[Lacking]]:
     made, lacking = [], []
     for name in names:
         command = f"python -m analysis.{kind}s {shlex.quote(str(records.directory))} --{kind} {name}"
         try:
-            made.append(Part(name, command, make(name)))
+            made.append(Part(name, described(name), command, make(name)))
         except InputError as error:
             helpful = HELP.fullmatch(str(error))
             reason, command = (helpful["reason"], helpful["command"]) if helpful else (str(error), command)

@@ -188,7 +188,7 @@ def charts(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Chart]], None]:
     """Makes these the only figure there is."""
 
     def replace(made: list[Chart]) -> None:
-        monkeypatch.setattr(figures, "names", lambda: ["tau"])
+        monkeypatch.setattr(figures, "names", lambda: ["tau"])  # its own name, so that it is described
         monkeypatch.setattr(figures, "build", lambda name, records: tuple(made))
 
     return replace
