@@ -232,8 +232,9 @@ class Comparison:
     def _block(self, title: str, group: Group, statistics: Sequence[str]) -> Block:
         cells = self._cells(group.runs, statistics)
         cells, comparison = beside_paper.beside(self.paper, cells, group, self.rows, self.column)
-        cells = cells.drop(columns="minuend")
         is_difference = cells["reference"] != ""
+        compared = cells[is_difference].set_index(self.rows)[["minuend", "reference"]]
+        cells = cells.drop(columns="minuend")
         return Block(
             title=title,
             rows=self.rows,
@@ -256,6 +257,8 @@ class Comparison:
             differences=frozenset(cells.loc[is_difference, self.rows]),
             digits={name: self.measures[name].digits for name in statistics},
             lowest=frozenset(name for name in statistics if self.measures[name].lowest_is_best),
+            runs=group.runs,
+            compared={str(row): (more, less) for row, more, less in compared.itertuples()},
         )
 
     def _cells(self, runs: pd.DataFrame, statistics: Sequence[str]) -> pd.DataFrame:

@@ -39,8 +39,9 @@ def code(runs: pd.DataFrame) -> str:
     if done.empty:
         return "Code: unknown, no run of this block is finished."
     versions = [f"{name} {distinct(done[f'versions.{name}'])}" for name in VERSIONS]
-    commits = " and ".join(sorted(set(_commits(done))))
-    return f"Code: {commits}; {', '.join(versions)}; device {distinct(done['device'])}."
+    commits = sorted(set(_commits(done)))
+    named = " and ".join(commits) if len(commits) <= LISTED else ", ".join(shortened(commits))
+    return f"Code: {named}; {', '.join(versions)}; device {distinct(done['device'])}."
 
 
 def mixed_code(runs: pd.DataFrame) -> list[str]:
@@ -136,4 +137,5 @@ def _commits(runs: pd.DataFrame) -> list[str]:
 
 def _tally(values: pd.Series) -> str:
     counts = values.map(shown).value_counts()
-    return ", ".join(f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items())
+    listed = [f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items()]
+    return ", ".join(shortened(listed))
