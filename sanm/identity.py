@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from sanm.errors import InputError
+from sanm.image_table import read_table
 
 Plain = dict[str, Any]
 _NEVER = object()
 
 NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
-NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",), "pretrain": ("path",)}
+NEUTRAL_IN_GROUPS = {
+    "data": ("root", "path", "download", "cache_dir", "files"),
+    "noise": ("path", "order"),
+    "pretrain": ("path",),
+}
 NO_PART_IN_ENCODERS = ("validation", "test_subset")
 SANM_ONLY = ("tau", "mask_strategy", "mask_source", "variant")
 PUBLISHED_MASK_WEIGHTS = ("IMAGENET1K_V1", "f37072fd")
@@ -28,6 +33,7 @@ CAME_LATER: dict[str, Plain] = {
     "trainer": {"optimizer": "sgd", "schedule": "steps"},
     "variant": {"masked_target": "method", "unmasked_views": "kept"},
     "noise": {"definition": "superclass_next"},
+    "data": {"skip_bad": False},
 }
 """Settings that the first runs did not have, and what they all did: left out then, so that their names stay."""
 
@@ -43,10 +49,14 @@ def identity(config: Mapping[str, Any]) -> Plain:
         kept["base_method"] = {key: value for key, value in kept["base_method"].items() if key != "noise_rate"}
     for group, keys in NEUTRAL_IN_GROUPS.items():
         kept[group] = {key: value for key, value in config.get(group, {}).items() if key not in keys}
-    if config["data"].get("root"):
+    if config["data"].get("path"):
+        kept["data"]["fingerprint"] = _table_fingerprint(config["data"])
+    elif config["data"].get("root"):
         kept["data"]["fingerprint"] = folder_fingerprint(str(config["data"]["root"]), tuple(config["data"]["files"]))
     if config["noise"].get("path"):
         kept["noise"]["sha256"] = file_fingerprint(str(config["noise"]["path"]), "noise.path")
+    if config["noise"].get("order"):
+        kept["noise"]["order_sha256"] = file_fingerprint(str(config["noise"]["order"]), "noise.order")
     if kept["pretrain"].get("name") == "none":
         del kept["pretrain"]
     elif config["pretrain"].get("path"):
@@ -121,7 +131,7 @@ def _pruned(node: Any) -> Any:
 
 def run_name(config: Mapping[str, Any]) -> str:
     """Name of the run's directory: readable, then ten digits of the hash of its ``identity()``."""
-    noise = f"{config['noise']['name']}{config['noise'].get('rate', '')}"
+    noise = f"{config['noise']['name']}{config['noise'].get('rate', config['noise'].get('key', ''))}"
     parts = (config["base_method"]["name"], config["components"]["name"], noise, config["data"]["name"])
     return f"{'-'.join(parts)}-seed{config['seed']}-{digest(config)}"
 
@@ -166,13 +176,44 @@ def folder_fingerprint(root: str, patterns: tuple[str, ...]) -> str | None:
     if not files:
         return None
     top = os.path.commonpath([file.parent for file in files])  # CIFAR: with or without the outer folder
-    read = sum(file.stat().st_size for file in files) <= 512 * 2**20
+    return _fingerprint({os.path.relpath(file, top): file for file in files})
+
+
+def _table_fingerprint(data: Mapping[str, Any]) -> str:
+    columns = data["columns"]
+    return table_fingerprint(str(data["path"]), data.get("root"), tuple(sorted(columns.items())))
+
+
+@cache
+def table_fingerprint(path: str, root: str | None, columns: tuple[tuple[str, str | None], ...]) -> str:
+    """Hash of a table of images and of the files that it names, as ``folder_fingerprint`` takes them.
+
+    Files that are not there count as such. Raises InputError when the table cannot be read.
+    """
+    table = read_table(path, root, dict(columns))
+    files = {row.file: table.root / row.file for row in table.rows}
+    return f"{file_fingerprint(path, 'data.path')[:8]}{_fingerprint(files)[:8]}"
+
+
+def _fingerprint(files: Mapping[str, Path]) -> str:
+    """Of named files: what they hold, or above 512 MiB in all their size and time of change."""
+    states = {name: _state(file) for name, file in files.items()}
+    read = sum(state.st_size for state in states.values() if state) <= 512 * 2**20
     found = hashlib.sha256()
-    for file in files:
-        state = file.stat()
-        known = hashlib.sha256(file.read_bytes()).hexdigest() if read else f"{state.st_size} {state.st_mtime_ns}"
-        found.update(f"{os.path.relpath(file, top)} {known}\n".encode())
+    for name, state in states.items():
+        known = "missing"
+        if state is not None:
+            whole = f"{state.st_size} {state.st_mtime_ns}"
+            known = hashlib.sha256(files[name].read_bytes()).hexdigest() if read else whole
+        found.update(f"{name} {known}\n".encode(errors="surrogateescape"))
     return found.hexdigest()[:16]
+
+
+def _state(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat() if file.is_file() else None
+    except OSError:
+        return None
 
 
 def holds_files(root: str, patterns: tuple[str, ...]) -> bool:
