@@ -90,6 +90,7 @@ RANGES: dict[str, Range] = {
     "pretrain.projection": Range(1),
     "pretrain.seed": Range(0, 2**32 - 1),
     "model.dropout": Range(0, 0.9),
+    "model.depth": Range(18, 50),
     "components.start": Range(0),
     "tau.value": Range(0, 1),
     "mask_strategy.aspect": Range(0, 1, above=True),
@@ -232,6 +233,8 @@ def _check_combinations(config: Plain) -> None:
         raise InputError("pretrain.warm_up is more than pretrain.epochs; lower it")
     if config["pretrain"]["name"] == "file" and not config["pretrain"].get("path"):
         raise InputError("pretrain=file needs pretrain.path=FILE, a checkpoint to start from")
+    if config["pretrain"]["name"] == "imagenet" and config["model"]["name"] != "imagenet_resnet":
+        raise InputError("pretrain=imagenet fits imagenet_resnet18 and imagenet_resnet50 alone: choose one as model")
     if config["mask_source"]["name"] == "pretrained" and config["mask_source"]["input_size"] is None:
         raise InputError(
             "mask_source.name=pretrained needs an input_size; choose mask_source=pretrained, which has one"

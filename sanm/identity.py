@@ -27,6 +27,8 @@ NO_PART_IN_ENCODERS = ("validation", "test_subset")
 SANM_ONLY = ("tau", "mask_strategy", "mask_source", "variant")
 PUBLISHED_MASK_WEIGHTS = ("IMAGENET1K_V1", "f37072fd")
 """torchvision's name for the default weights of mask_source=pretrained, and how the hash of their file begins."""
+PUBLISHED_IMAGENET_WEIGHTS = {18: "f37072fd", 34: "b627a593", 50: "0676ba61"}
+"""How the hashes of torchvision's first ImageNet weights begin, by the depth of the ResNet."""
 RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
 CAME_LATER: dict[str, Plain] = {
     "quality": {"iterations": 10},
@@ -59,6 +61,8 @@ def identity(config: Mapping[str, Any]) -> Plain:
         kept["noise"]["order_sha256"] = file_fingerprint(str(config["noise"]["order"]), "noise.order")
     if kept["pretrain"].get("name") == "none":
         del kept["pretrain"]
+    elif kept["pretrain"]["name"] == "imagenet":
+        kept["pretrain"]["weights"] = _imagenet_weights(config)
     elif config["pretrain"].get("path"):
         kept["pretrain"]["sha256"] = file_fingerprint(str(config["pretrain"]["path"]), "pretrain.path")
     return _pruned(_without_first_choices(_without_idle_settings(kept)))
@@ -113,6 +117,13 @@ def _frozen_source(settings: Plain) -> Plain:
     given = settings["weights"]
     found = file_fingerprint(str(given), "mask_source.weights") if given else published
     return {**settings, "weights": name if found.startswith(published) else found}
+
+
+def _imagenet_weights(config: Mapping[str, Any]) -> str:
+    """torchvision's own by name, wherever they lie; others by what they hold."""
+    given, published = config["pretrain"].get("path"), PUBLISHED_IMAGENET_WEIGHTS[int(config["model"]["depth"])]
+    found = file_fingerprint(str(given), "pretrain.path") if given else published
+    return PUBLISHED_MASK_WEIGHTS[0] if found.startswith(published) else found
 
 
 def _idle_variant_keys(components: Plain, strategy: str) -> set[str]:

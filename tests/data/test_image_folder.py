@@ -343,7 +343,9 @@ def test_only_bad_images(root: Path) -> None:
 
 def test_more_images_than_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3000}.__getitem__)
-    message = r"4 images of data.image_size=16 are 3.07e-06 GB, this machine's memory is 3e-06 GB: lower data.image_size"
+    message = (
+        r"4 images of data.image_size=16 are 3.07e-06 GB, this machine's memory is 3e-06 GB: lower data.image_size"
+    )
     with pytest.raises(InputError, match=message):
         load_folder(root)
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3100}.__getitem__)

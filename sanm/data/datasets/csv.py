@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sanm.data.bad_entries import refuse_or_leave_out
-from sanm.data.datasets._image_files import decoded_images, file_part
+from sanm.data.datasets._image_files import Entries, FileParts
 from sanm.data.types import UNKNOWN, LeftOut, Part, Source
 from sanm.errors import InputError
 from sanm.image_table import SPLITS, Row, Table, read_table
@@ -28,19 +27,17 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     if not settings.get("path"):
         raise InputError("data.path is not set: set data.path=FILE, a CSV file with the columns file and label")
     table = read_table(str(settings["path"]), settings.get("root"), settings["columns"])
-    skip_bad = bool(settings.get("skip_bad"))
     names = class_names([row.label for row in table.rows if row.split == "train" and row.label])
     if len(names) < 2:
         raise InputError(f"{table.path} has {len(names)} classes among its training rows: two or more are needed")
     good, bad = _sorted_out(table, names)
-    left_out = refuse_or_leave_out(bad, str(table.path), skip_bad)
-    decoded = decoded_images(settings, table.root, cache_dir)
-    number = {name: label for label, name in enumerate(names)}
+    parts, number = FileParts(settings, table.root, cache_dir), {name: label for label, name in enumerate(names)}
+    parts.leave_out(bad, table.path)
 
     def part(split: str) -> Part | None:
         rows = [row for row in good if row.split == split]
-        labels = [number[_label(row)] for row in rows]
-        return file_part(decoded, f"csv-{split}", [row.file for row in rows], labels, skip_bad) if rows else None
+        entries = Entries([row.file for row in rows], [number[_label(row)] for row in rows])
+        return parts.part(split, entries, table.path)
 
     train = part("train")
     assert train is not None  # as there are classes
@@ -54,7 +51,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         std=None,
         labels_verified=False,
         true_labels=np.array(truth, dtype=np.int64),
-        left_out=left_out,
+        left_out=tuple(parts.left_out),
     )
 
 

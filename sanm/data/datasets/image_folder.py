@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from sanm.data.datasets._decoded import DecodedImages, left_out
-from sanm.data.datasets._image_files import decoded_images, root_of
+from sanm.data.datasets._image_files import image_size_of, root_of
 from sanm.data.pixels import mean_and_std
 from sanm.data.types import Decoded, Labels, Part, Source, rows
 from sanm.errors import InputError
@@ -40,7 +40,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     ``skip_bad``, images that cannot be decoded; warns about a class that the test part lacks.
     """
     root = root_of(settings, EXPECTED)
-    decoded = decoded_images(settings, root, cache_dir)
+    decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir)
     class_names = _class_names(root / "train")
     if len(class_names) < 2:
         raise InputError(f"{root / 'train'} has one class folder only ({class_names[0]}): two or more are needed")
