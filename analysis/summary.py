@@ -4,7 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-STATISTICS = {"best": "best_accuracy", "last": "last_accuracy", "selected": "selected_accuracy"}
+STATISTICS = {
+    "best": "best_accuracy",
+    "last": "last_accuracy",
+    "selected": "selected_accuracy",
+    "validation": "validation_accuracy",
+}
 UNFINISHED = ("failed", "interrupted", "unreadable")
 COUNTS = ("n", "runs", *UNFINISHED, "missing")
 SEEDS = ("seed", "noise.seed")
@@ -46,8 +51,14 @@ def selection_rules(runs: pd.DataFrame, statistics: Sequence[str]) -> str:
         "best": "best = highest test accuracy of any epoch (chosen on the test set)",
         "last": f"last = {final}",
         "selected": "selected = test accuracy at the epoch that a noisy validation split chose",
+        "validation": f"validation = highest accuracy of any epoch on {_labels(runs)} validation labels, NO TEST",
     }
     return f"Selection: {'; '.join(rules[statistic] for statistic in statistics)}. Accuracies in percent."
+
+
+def _labels(runs: pd.DataFrame) -> str:
+    kinds = sorted(runs["validation_labels"].dropna().unique()) if "validation_labels" in runs else []
+    return " and ".join(kinds) or "held-out"
 
 
 def _counts(runs: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:

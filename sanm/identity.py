@@ -233,12 +233,18 @@ def holds_files(root: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    """Files by patterns of their paths below the folder, in which ``*`` takes slashes too.
+
+    One that begins with a slash is a place below the folder, where it takes none: nothing else is then looked through.
+    """
+    files = [path for pattern in patterns if pattern.startswith("/") for path in folder.glob(pattern[1:])]
+    found = {path for path in files if path.is_file() and not path.name.startswith(".")}
+    anywhere = [pattern for pattern in patterns if not pattern.startswith("/")]
+    for place, folders, names in os.walk(folder, followlinks=True) if anywhere else ():
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         for name in names:
             path = Path(place, name)
             relative = path.relative_to(folder).as_posix()
-            if not name.startswith(".") and any(fnmatch(relative, pattern) for pattern in patterns):
-                files.append(path)
-    return sorted(files)
+            if not name.startswith(".") and any(fnmatch(relative, pattern) for pattern in anywhere):
+                found.add(path)
+    return sorted(found)

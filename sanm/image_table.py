@@ -9,7 +9,6 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from sanm.errors import InputError
@@ -51,20 +50,15 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
     are the columns of these names, if there are any. ``root`` None is the table's own folder. Empty lines are passed
     over. Raises InputError when the file is not there, is no such table or lacks a column.
     """
-    return _read(path, root, tuple(columns.items()))
-
-
-@cache
-def _read(path: str, root: str | None, columns: tuple[tuple[str, str | None], ...]) -> Table:
     place = Path(path).expanduser()
     folder = Path(root).expanduser() if root else place.parent
     if not folder.is_dir():
         raise InputError(f"data.root={root} is not a folder: give the one that the files of {place} are relative to")
-    names = dict(columns)
-    reader = csv.reader(io.StringIO(_text(place), newline=""), delimiter=_delimiter(place, str(names["file"])))
+    text = _text(place)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(place, text, str(columns["file"])))
     try:
         header = [field.strip() for field in next(reader)]
-        at = _positions(header, names, place)
+        at = _positions(header, columns, place)
         rows: list[Row] = []
         incomplete: list[int] = []
         for fields in reader:
@@ -90,8 +84,8 @@ def _text(place: Path) -> str:
         raise InputError(f"data.path={place} is not UTF-8 text (byte {error.start}): save it as such") from error
 
 
-def _delimiter(place: Path, file_column: str) -> str:
-    header = _text(place).partition("\n")[0]
+def _delimiter(place: Path, text: str, file_column: str) -> str:
+    header = text.partition("\n")[0]
     for delimiter in DELIMITERS:
         fields = next(csv.reader([header], delimiter=delimiter), [])
         if file_column in (field.strip() for field in fields) and len(fields) > 1:

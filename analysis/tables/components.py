@@ -59,6 +59,7 @@ def _block(title: str, group: Group, statistics: Sequence[str]) -> Block:
         notes=(
             provenance.protocol(group.settings),
             *comparison,
+            *provenance.without_test(group.runs),
             *provenance.unfinished(group.runs, ROWS, COLUMNS),
             *provenance.not_started(cells, ROWS, COLUMNS),
             provenance.code(group.runs),

@@ -95,6 +95,7 @@ def _block(title: str, group: Group, statistics: Sequence[str]) -> Block:
             *_follow_the_rate(group.runs, methods),
             *_pretrained(group.runs, methods),
             *_cost(group.runs, methods),
+            *provenance.without_test(group.runs),
             *provenance.unfinished(group.runs, ROWS, COLUMNS),
             *provenance.not_started(cells[~gains], ROWS, COLUMNS),
             provenance.code(group.runs),

@@ -188,9 +188,9 @@ def _training_set(source: Source, task: LabelTask, kept: Labels, given: Labels) 
 
 def _truth(source: Source, task: LabelTask, corrupted: bool) -> Labels | None:
     """True labels of the selected samples; None where nobody knows any."""
-    if source.true_labels is not None:
+    if source.true_labels is not None and (source.true_labels != UNKNOWN).any():
         truth: Labels = source.true_labels[task.index]
-        return truth if (truth != UNKNOWN).any() else None
+        return truth
     return task.labels if source.labels_verified or corrupted else None
 
 

@@ -15,7 +15,7 @@ def refuse_or_leave_out(bad: Sequence[LeftOut], where: str, skip_bad: bool) -> t
     """The bad entries of ``where``, unless there are any and they are not to be skipped: InputError then, one line
     that counts them and names the first."""
     if bad and not skip_bad:
-        first, more = bad[0], f" and {len(bad) - 1} more like it" if len(bad) > 1 else ""
+        first, more = bad[0], f", and {len(bad) - 1} more entries are bad" if len(bad) > 1 else ""
         raise InputError(f"{where}: {first.key} {first.reason}{more}: mend it, or {REMEDY}")
     return tuple(bad)
 

@@ -16,13 +16,7 @@ from PIL import Image
 from sanm.data.datasets import _decoded, load
 from sanm.data.types import Source
 from sanm.errors import InputError
-
-MIDDLE = 8
-
-
-def paint(path: Path, color: Any = (200, 100, 50), size: tuple[int, int] = (20, 12), mode: str = "RGB") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, color).save(path)
+from tests.data.pictures import MIDDLE, paint
 
 
 @pytest.fixture

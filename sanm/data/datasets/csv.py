@@ -27,12 +27,17 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     if not settings.get("path"):
         raise InputError("data.path is not set: set data.path=FILE, a CSV file with the columns file and label")
     table = read_table(str(settings["path"]), settings.get("root"), settings["columns"])
-    names = class_names([row.label for row in table.rows if row.split == "train" and row.label])
+    parts = FileParts(settings, table.root, cache_dir)
+    whole = _usable(table, parts)
+    names = class_names([row.label for row in whole if row.split == "train"])
     if len(names) < 2:
         raise InputError(f"{table.path} has {len(names)} classes among its training rows: two or more are needed")
-    good, bad = _sorted_out(table, names)
-    parts, number = FileParts(settings, table.root, cache_dir), {name: label for label, name in enumerate(names)}
-    parts.leave_out(bad, table.path)
+    number = {name: label for label, name in enumerate(names)}
+    foreign = [row for row in whole if _label(row) not in number]
+    parts.leave_out(
+        [_bad(row, f"has the label {_label(row)!r}, which no training row has") for row in foreign], table.path
+    )
+    good = [row for row in whole if _label(row) in number]
 
     def part(split: str) -> Part | None:
         rows = [row for row in good if row.split == split]
@@ -72,28 +77,32 @@ def _true_number(text: str, number: Mapping[str, int]) -> int:
     return number.get(text, len(number)) if text else UNKNOWN
 
 
-def _sorted_out(table: Table, names: Sequence[str]) -> tuple[list[Row], list[LeftOut]]:
-    known, seen = set(names), dict[str, int]()
+def _usable(table: Table, parts: FileParts) -> list[Row]:
+    """The rows that have a split, a label, and a file of their own; the others are left out, or refused."""
+    seen = dict[str, int]()
     good: list[Row] = []
     bad = [LeftOut(f"line {line}", "has too few fields, or no file") for line in table.incomplete]
     for row in table.rows:
-        reason = _reason(row, known, seen)
+        reason = _reason(row, seen)
         seen.setdefault(row.file, row.line)
         if reason:
-            bad.append(LeftOut(f"line {row.line} ({row.file})", reason))
+            bad.append(_bad(row, reason))
         else:
             good.append(row)
-    return good, sorted(bad, key=lambda each: int(each.key.split()[1]))
+    parts.leave_out(sorted(bad, key=lambda each: int(each.key.split()[1])), table.path)
+    return good
 
 
-def _reason(row: Row, known: set[str], seen: Mapping[str, int]) -> str:
+def _bad(row: Row, reason: str) -> LeftOut:
+    return LeftOut(f"line {row.line} ({row.file})", reason)
+
+
+def _reason(row: Row, seen: Mapping[str, int]) -> str:
     """What is wrong with a row; empty where nothing is."""
     if row.split not in SPLITS:
         return f"has the split {row.split!r}, which is none of {', '.join(SPLITS)}"
     if not row.label:
         return "has no label"
-    if _label(row) not in known:
-        return f"has the label {_label(row)!r}, which no training row has"
     if row.file in seen:
         return f"names the file of line {seen[row.file]} again"
     return ""
