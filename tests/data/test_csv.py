@@ -111,9 +111,7 @@ def test_columns_by_other_names(folder: Path) -> None:
     with pytest.raises(InputError, match=r"line 2 \(a\.png\) has the split 'x', which is none of train, validation"):
         load_table(folder, text, columns=columns)
     columns["split"] = "part"
-    with pytest.raises(
-        InputError, match=r"has no column 'part' \(only image, worse, clean, split\): set"
-    ):
+    with pytest.raises(InputError, match=r"has no column 'part' \(only image, worse, clean, split\): set"):
         load_table(folder, text, columns=columns)
     text = text.replace(",x\n", ",train\n").replace(",y\n", ",train\n")
     source = load_table(folder, text, columns={**columns, "split": "split"})
@@ -151,9 +149,7 @@ BAD = (
 
 
 def test_rows_that_cannot_be_used_are_refused_or_left_out(folder: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"labels\.csv: line 3 has too few fields, or no file, and 3 more entries"
-    ):
+    with pytest.raises(InputError, match=r"labels\.csv: line 3 has too few fields, or no file, and 3 more entries"):
         load_table(folder, BAD)
     source = load_table(folder, BAD, skip_bad=True)
     assert source.train.keys == ("a.png", "deep/d.png", "gone.png")

@@ -109,8 +109,14 @@ def test_one_other_label_is_enough_to_refuse_the_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"worse_label": CLEAN[:-1]}, r"worse_label is int64 \[39\], expected 40 whole numbers \(training set of cifar10"),
-        ({"worse_label": np.where(np.arange(COUNT) == 3, 10, CLEAN)}, r"worse_label 10 at position 3 is not in \[0, 10\)"),
+        (
+            {"worse_label": CLEAN[:-1]},
+            r"worse_label is int64 \[39\], expected 40 whole numbers \(training set of cifar10",
+        ),
+        (
+            {"worse_label": np.where(np.arange(COUNT) == 3, 10, CLEAN)},
+            r"worse_label 10 at position 3 is not in \[0, 10\)",
+        ),
         ({"worse_label": CLEAN / 2}, r"worse_label is float64 \[40\], expected 40 whole numbers"),
         ({"clean_label": CLEAN[None]}, r"clean_label is int64 \[1, 40\]"),
     ],
@@ -146,7 +152,9 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, ending: str, monkeypatch: pyt
 def test_damaged_files(tmp_path: Path, ending: str, content: bytes) -> None:
     path = tmp_path / f"labels.{ending}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"noise\.path=.* is no intact file of human labels .*: fetch it again") as raised:
+    with pytest.raises(
+        InputError, match=r"noise\.path=.* is no intact file of human labels .*: fetch it again"
+    ) as raised:
         given(path, "worse")
     assert "\n" not in str(raised.value)
 
