@@ -50,6 +50,13 @@ RESULT_FIELDS = (
     "overrides",
     "finished",
 )
+# What runs do whose record does not say so: it names only what differs from the first choice there was.
+UNSAID = {
+    "pretrain.name": "none",
+    "trainer.optimizer": "sgd",
+    "trainer.schedule": "steps",
+    "quality.iterations": 10,
+}
 # The C parser is about ten times faster, but not every build of PyYAML has it.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -167,7 +174,7 @@ def _settings(directory: Path) -> dict[str, object]:
     config = yaml.load(text, Loader=YAML_LOADER)
     if not isinstance(config, dict):
         raise UnreadableError("config.yaml holds no settings")
-    settings = _flatten(config)
+    settings = {**UNSAID, **_flatten(config)}
     if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
         settings.setdefault("mask_source.name", "self")
         settings.setdefault("variant.masked_target", "method")

@@ -9,6 +9,7 @@ from analysis.summary import SEEDS
 
 VERSIONS = ("sanm", "torch", "numpy", "python")
 LISTED = 5
+EXPERIMENT = ("data.name", "base_method.name", "noise.name", "noise.rate", "components.name")
 PROTOCOL = (
     "noise.definition",
     "noise.scale",
@@ -64,6 +65,19 @@ def mixed_settings(runs: pd.DataFrame, keys: Iterable[str], within: Sequence[str
     return warnings
 
 
+def repeated_seeds(runs: pd.DataFrame, rows: str, columns: str) -> list[str]:
+    """A warning that names the cells in which several finished runs have one seed, if there are any."""
+    done = runs[runs["status"] == "done"]
+    seeds = [seed for seed in SEEDS if seed in runs]
+    extra = done[done.duplicated([rows, columns, *seeds])].groupby([rows, columns]).size()
+    cells = extra.rename("count").reset_index()
+    places = [
+        f"{name} at {columns} {shown(column)} ({count} more)"
+        for name, column, count in cells[[rows, columns, "count"]].itertuples(index=False)
+    ]
+    return [f"several runs of one seed: {', '.join(shortened(places))}"] if places else []
+
+
 def unfinished(runs: pd.DataFrame, rows: str, columns: str) -> list[str]:
     """A line for each failed, interrupted or unreadable run: its cell, its seeds, its reason."""
     lines = []
@@ -104,9 +118,15 @@ def without_test(runs: pd.DataFrame) -> list[str]:
     return [f"No test set: {count} finished {'run' if count == 1 else 'runs'}; see --statistic validation."]
 
 
-def distinct(values: pd.Series) -> str:
+def what_is_there(runs: pd.DataFrame) -> str:
+    """What experiments these runs are, in one phrase: "2 runs (cifar10; ce; symmetric; 0.5; full, none)"."""
+    found = [distinct(runs[key], ", ") for key in EXPERIMENT if key in runs and runs[key].notna().any()]
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} ({'; '.join(found) or 'no settings'})"
+
+
+def distinct(values: pd.Series, between: str = " and ") -> str:
     """The values that occur, as words: "cpu and cuda", "unknown" where none is known."""
-    return " and ".join(sorted({shown(value) for value in values.dropna()})) or "unknown"
+    return between.join(sorted({shown(value) for value in values.dropna()})) or "unknown"
 
 
 def shortened(lines: list[str]) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sanm import checkpoint, provenance
+from sanm import checkpoint, provenance, samples
 from sanm.data import UNKNOWN, Data, prepare
 from sanm.data.bad_entries import warn_of
 from sanm.data.noise import write_dividemix_json
@@ -145,8 +146,9 @@ def _finish(
     images: int,
     command: list[str],
 ) -> None:
-    trainer.measure()
-    _write_label_quality(directory, trainer, data)
+    predicted = trainer.measure_and_predict()
+    _write_label_quality(directory, trainer, data, predicted)
+    directory.write_file("samples.npz", samples.packed(trainer, data, predicted))
     if data.left_out:
         directory.write_table("left_out.csv", ("key", "reason"), data.left_out)
     result = {
@@ -164,6 +166,7 @@ def _finish(
         "true_labels_known": 0 if data.true_labels is None else int((data.true_labels != UNKNOWN).sum()),
         "left_out": len(data.left_out),
         "clean_auroc": scorer.clean_auroc(trainer.quality.probability),
+        "label_errors": scorer.label_errors(trainer.quality.probability),
         "labeled_fraction": rows[-1]["labeled_fraction"],
         **provenance.cost(sum(row["seconds"] for row in rows), images, trainer.device),
         **provenance.code(),
@@ -196,9 +199,8 @@ def accuracies(rows: Rows, last_window: int) -> dict[str, Any]:
     }
 
 
-def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data) -> None:
+def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, predicted: Tensor) -> None:
     names, train = data.train.class_names, data.train
-    predicted = trainer.predict_training_samples().tolist()
     probability = trainer.quality.probability.mean(0).tolist()
     given = train.given_labels.tolist()
     directory.write_table(
@@ -207,7 +209,7 @@ def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data) 
         [
             (index, key, names[label], names[guess], f"{clean:.6f}")
             for index, key, label, guess, clean in zip(
-                train.index.tolist(), train.keys, given, predicted, probability, strict=True
+                train.index.tolist(), train.keys, given, predicted.tolist(), probability, strict=True
             )
         ],
     )

@@ -11,6 +11,9 @@ from torch import Tensor
 from sanm.data import UNKNOWN, Data, LabeledImages
 from sanm.trainer import Trainer
 
+FOUND_BELOW = 0.5
+"""Clean probability below which a label counts as found to be wrong."""
+
 PROBED = 10_000
 PROBE_ITERATIONS = 200
 PROBE_C = 0.1
@@ -58,6 +61,27 @@ class Scorer:
         if bool(right.all()) or not bool(right.any()) or not torch.isfinite(score).all():
             return None
         return float(roc_auc_score(right.numpy(), score.numpy()))
+
+    def label_errors(self, probability: Tensor) -> dict[str, float | int | None] | None:
+        """How well ``probability [networks, N]``, its mean over networks, finds the wrong labels, as shares in [0, 1].
+
+        ``found_precision`` and ``found_recall`` are of the samples below FOUND_BELOW; no such sample has no precision.
+        ``count`` is the number of wrong labels, ``precision_at_count`` the share of them among the ``count`` samples of
+        lowest probability, the first of equals. Samples of unknown truth do not count. None when the truth of none is
+        known or all labels are right.
+        """
+        if self._right is None or bool(self._right[self._known].all()):
+            return None
+        wrong, score = ~self._right[self._known].numpy(), probability.mean(0).cpu()[self._known].numpy()
+        found, count = score < FOUND_BELOW, int(wrong.sum())
+        hits = int((found & wrong).sum())
+        lowest = score.argsort(kind="stable")[:count]
+        return {
+            "found_precision": hits / int(found.sum()) if found.any() else None,
+            "found_recall": hits / count,
+            "precision_at_count": float(wrong[lowest].mean()),
+            "count": count,
+        }
 
 
 def linear_probe(features: Callable[[Tensor], Tensor], data: Data) -> float | None:

@@ -126,7 +126,11 @@ class RunDirectory:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-        write_atomically(self.path / file_name, lambda handle: handle.write(text.getvalue().encode()))
+        self.write_file(file_name, text.getvalue().encode())
+
+    def write_file(self, file_name: str, content: bytes) -> None:
+        """A file of the run, whole or not at all."""
+        write_atomically(self.path / file_name, lambda handle: handle.write(content))
 
     def fail(self, reason: str, details: str) -> None:
         """Record why the run failed: the reason in the first line, the details below."""

@@ -25,7 +25,7 @@ from sanm.precision import autocast, set_matrix_precision
 from sanm.quality import CleanProbability
 from sanm.sampling import balanced_epoch
 from sanm.schedule import optimizer_for, set_epoch
-from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
+from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Random, Remembered, Step
 
 EVALUATION_BATCH = 500
 STEPS_BETWEEN_CHECKS = 20
@@ -242,24 +242,42 @@ class Trainer(nn.Module):
         Eval mode, no augmentation, of the samples that the coming epoch is of. What enters the history that is averaged
         over is the method's choice.
         """
-        remember = self.method.remembers_losses(self.epochs_done)
-        drawn = self._drawn(self.epochs_done) if self.epochs_done < self.settings["epochs"] else None  # at the end: all
+        drawn = self._drawn(self.epochs_done)
         for k in range(len(self.networks)) if networks is None else networks:
             network = self.networks[k].eval()
-            assert isinstance(network, Network)
-            losses = torch.cat([self._losses_of(network, part) for part in self._positions(drawn)])
-            if not losses.isfinite().all():
-                raise DivergedError(f"a training sample's loss is not finite before epoch {self.epochs_done + 1}")
-            self.quality.update(k, losses, remember, drawn)
+            losses = [self._losses_of(network, self.bank.plain(part), part) for part in self._positions(drawn)]
+            self._estimate(k, torch.cat(losses), drawn)
+
+    @torch.no_grad()
+    def measure_and_predict(self) -> Tensor:
+        """Measure all samples for all networks, and predict their classes ``[N]``, in one scan."""
+        self.networks.eval()
+        networks = [Remembered(network) for network in self._networks()]
+        losses: list[list[Tensor]] = [[] for _ in networks]
+        predicted = []
+        for part in self._positions():
+            x = self.bank.plain(part)
+            for network, own in zip(networks, losses, strict=True):
+                own.append(self._losses_of(network, x, part))
+            with self._autocast():
+                predicted.append(self.method.predict(networks, x).argmax(-1))
+        for k, own in enumerate(losses):
+            self._estimate(k, torch.cat(own))
+        return torch.cat(predicted)
+
+    def _estimate(self, k: int, losses: Tensor, scanned: Tensor | None = None) -> None:
+        if not losses.isfinite().all():
+            raise DivergedError(f"a training sample's loss is not finite before epoch {self.epochs_done + 1}")
+        self.quality.update(k, losses, self.method.remembers_losses(self.epochs_done), scanned)
 
     def _positions(self, drawn: Tensor | None = None) -> tuple[Tensor, ...]:
         every = torch.arange(len(self.given), device=self.device) if drawn is None else drawn
         return every.split(EVALUATION_BATCH)
 
     @torch.no_grad()
-    def _losses_of(self, network: Network, index: Tensor) -> Tensor:
+    def _losses_of(self, network: Answers, x: Tensor, index: Tensor) -> Tensor:
         with self._autocast():
-            logits = network(self.bank.plain(index)).float()
+            logits = network(x).float()
         return cross_entropy(logits, self.given[index], reduction="none")
 
     @torch.no_grad()
@@ -272,15 +290,6 @@ class Trainer(nn.Module):
             with self._autocast():
                 logits = self.method.predict(list(self._networks()), x.contiguous(memory_format=torch.channels_last))
             parts.append(logits.argmax(-1))
-        return torch.cat(parts)
-
-    @torch.no_grad()
-    def predict_training_samples(self) -> Tensor:
-        """Predicted classes ``[N]`` of the training samples, without augmentation."""
-        self.networks.eval()
-        networks = list(self._networks())
-        with self._autocast():
-            parts = [self.method.predict(networks, self.bank.plain(part)).argmax(-1) for part in self._positions()]
         return torch.cat(parts)
 
     # ---- checkpoint

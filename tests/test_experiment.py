@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -55,6 +56,10 @@ def test_true_labels_change_scores_and_nothing_else(tmp_path: Path, monkeypatch:
     for name in ("loss", "labeled_fraction", "validation_accuracy"):
         assert column(honest, name) == column(lied, name)
     assert (honest.path / "label_quality.csv").read_text() == (lied.path / "label_quality.csv").read_text()
+    assert honest.result()["label_errors"] != lied.result()["label_errors"]
+    samples = [dict(np.load(directory.path / "samples.npz")) for directory in (honest, lied)]
+    differing = {name for name, array in samples[0].items() if not np.array_equal(array, samples[1][name])}
+    assert differing == {"true", "is_wrong"}
     weights = [torch.load(d.checkpoint, weights_only=True)["trainer"]["modules"] for d in (honest, lied)]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 

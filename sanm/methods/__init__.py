@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sanm.errors import InputError
-from sanm.types import Batch, Draw, Forward, Look, Network, Random, Step
+from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Random, Step
 
 
 class Method(nn.Module):
@@ -85,7 +85,7 @@ class Method(nn.Module):
     def after_step(self, networks: Sequence[Network], step: Step) -> None:
         """Follow the network that has just stepped, as an average of weights does."""
 
-    def predict(self, networks: Sequence[Network], x: Tensor) -> Tensor:
+    def predict(self, networks: Sequence[Answers], x: Tensor) -> Tensor:
         """Logits ``[B, K]`` of the method as a whole; the sum over its networks."""
         return torch.stack([network(x).float() for network in networks]).sum(0)
 

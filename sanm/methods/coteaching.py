@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sanm.methods import Method, noise_rate, shuffled
-from sanm.types import Draw, Network, Step
+from sanm.types import Answers, Draw, Step
 
 
 class CoTeaching(Method):
@@ -59,7 +59,7 @@ class CoTeaching(Method):
         grown: float = rate ** self.settings["exponent"] * (epoch + 1) / (ramp_up - 1)
         return grown
 
-    def predict(self, networks: Sequence[Network], x: Tensor) -> Tensor:
+    def predict(self, networks: Sequence[Answers], x: Tensor) -> Tensor:
         """The first network alone, as published, or the sum of both."""
         return super().predict(networks if self.settings["ensemble"] else networks[:1], x)
 

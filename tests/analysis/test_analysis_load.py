@@ -136,11 +136,11 @@ def test_analysis_imports_no_torch() -> None:
 
 
 def test_paper_numbers_are_complete() -> None:
-    from analysis.paper import reported, reported_components
+    from analysis.paper import numbers_of, reported
 
     assert len(reported()) == 311
     for dataset in ("cifar10", "cifar100"):
-        numbers = reported_components(dataset)
-        assert len(numbers) == len(numbers.drop_duplicates(["components", "rate", "statistic"])) == 32
+        numbers = numbers_of("table5_components", dataset)
+        assert len(numbers) == len(numbers.drop_duplicates(["setting", "rate", "statistic"])) == 32
         assert isinstance(numbers["paper"], pd.Series)
         assert numbers["paper"].between(30, 97).all()

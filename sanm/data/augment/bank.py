@@ -60,6 +60,11 @@ class ImageBank:
         """Random crop and flip of each image on its own, normalised."""
         return normalise(self.cropped_pixels(index, generator), self.mean, self.std)
 
+    def as_pixels(self, images: Tensor) -> Tensor:
+        """Normalised images ``[..., C, H, W]`` as uint8 pixels again, those outside the range at its ends."""
+        pixels = (images * self.std[:, None, None] + self.mean[:, None, None]) * 255
+        return pixels.round().clamp(0, 255).to(torch.uint8)
+
     def views(self, pool: str, count: int, index: Tensor, random: Random) -> Tensor:
         """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
         drawn = POOLS[pool](self, index.repeat(count), random).contiguous(memory_format=torch.channels_last)
