@@ -64,9 +64,9 @@ def test_every_method_trains_and_measures_on_the_sample_alone(method: str, monke
         seen[-1].update(draw.positions.tolist())
         return step(turn, draw, *rest)
 
-    def measuring(network: Any, index: Any) -> Any:
+    def measuring(network: Any, x: Any, index: Any) -> Any:
         seen[-1].update(index.tolist())
-        return measured(network, index)
+        return measured(network, x, index)
 
     monkeypatch.setattr(trainer, "_train_step", remembering)
     monkeypatch.setattr(trainer, "_losses_of", measuring)
@@ -81,7 +81,7 @@ def test_every_method_trains_and_measures_on_the_sample_alone(method: str, monke
             assert seen[-1] == set(expected)
         assert 0 < summary.labeled_fraction <= 1
     seen.append(set())
-    trainer.measure()
+    trainer.measure_and_predict()
     assert seen[-1] == set(range(160)), "the record is of all"
 
 

@@ -130,10 +130,10 @@ class Data:
 
     train: TrainingSet
     validation: LabeledImages | None
-    validation_labels: str | None  # true | noisy: as the training labels are | given: as shipped, not verified
     test: LabeledImages | None
     true_labels: Tensor | None  # [N] of the training samples, for scoring only; UNKNOWN and K as in Source; None: none
     realised_noise_rate: float | None  # share of wrong given labels among the training samples with a known truth
     per_class_noise: list[float] | None  # the same within each true class; 0 for a class without samples
     selected_labels: Tensor  # [n] given labels of all selected samples, held out or not: what a noise file holds
+    validation_labels: str | None = None  # true | noisy: as the training labels are | given: as shipped, not verified
     left_out: tuple[LeftOut, ...] = ()
