@@ -70,11 +70,11 @@ class Source:
     """A data set as shipped, on the host, before any subset or noise."""
 
     train: Part
-    test: Part | None  # None: nothing was set aside
     class_names: tuple[str, ...]
-    mean: tuple[float, ...] | None  # per channel, of pixels in [0, 1]; None: of the images trained on
-    std: tuple[float, ...] | None
-    labels_verified: bool  # whether the shipped labels are the truth, or only what somebody wrote down
+    test: Part | None = None  # None: nothing was set aside
+    mean: tuple[float, ...] | None = None  # per channel, of pixels in [0, 1]; None: of the images trained on
+    std: tuple[float, ...] | None = None
+    labels_verified: bool = False  # whether the shipped labels are the truth, or only what somebody wrote down
     validation: Part | None = None  # the data set's own, if it has one
     validation_verified: bool = False
     true_labels: Labels | None = None  # [N] of the training samples where labels are not verified; UNKNOWN, K: above

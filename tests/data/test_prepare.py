@@ -63,6 +63,10 @@ def test_every_shipped_noise_on_digits(noise: str, tmp_path: Path) -> None:
     if noise == "file":
         settings["path"] = str(tmp_path / "labels.json")
         write_dividemix_json(tmp_path / "labels.json", np.zeros(1297, np.int64))
+    if noise == "human":
+        settings |= {"path": str(tmp_path / "labels.npz"), "key": "worse"}
+        clean = load({"name": "digits"}, tmp_path).train.labels
+        np.savez(tmp_path / "labels.npz", clean_label=clean, worse_label=(clean + 1) % 10)
     data = prepare(settings_of(CONF / "data" / "digits.yaml"), settings, tmp_path)
     assert data.realised_noise_rate is not None
     assert (data.realised_noise_rate == 0) == (noise == "none")

@@ -54,9 +54,6 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         train=train,
         test=test,
         class_names=CLASSES,
-        mean=None,
-        std=None,
-        labels_verified=False,
         left_out=tuple(parts.left_out),
     )
 

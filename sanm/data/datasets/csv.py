@@ -52,9 +52,6 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         test=part("test"),
         validation=part("validation"),
         class_names=names,
-        mean=None,
-        std=None,
-        labels_verified=False,
         true_labels=np.array(truth, dtype=np.int64),
         left_out=tuple(parts.left_out),
     )

@@ -50,7 +50,6 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         class_names=names,
         mean=MEAN,
         std=STD,
-        labels_verified=False,
         true_labels=_truth(listed, verified, len(names)),
         left_out=tuple(parts.left_out),
     )

@@ -57,7 +57,6 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         class_names=class_names,
         mean=mean,
         std=std,
-        labels_verified=False,
     )
 
 

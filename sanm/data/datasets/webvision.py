@@ -45,7 +45,6 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         class_names=names,
         mean=MEAN,
         std=STD,
-        labels_verified=False,
         left_out=tuple(parts.left_out),
     )
 
