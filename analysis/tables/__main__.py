@@ -1,25 +1,16 @@
 """`python -m analysis.tables RUNS --table components`: a table from run directories."""
 
-import argparse
 import sys
 import textwrap
 from pathlib import Path
-from typing import NoReturn
 
 import pandas as pd
 
 from analysis.load import load
+from analysis.parser import Parser
 from analysis.render import RENDERERS, WIDTH
 from analysis.tables import build, described, names, require
 from sanm.errors import InputError
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what the command line prints."""
-        raise InputError(f"{message} (see python -m analysis.tables --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m analysis.tables",
         description="A table from run directories: mean, spread and count of each cell, what is missing, "

@@ -1,28 +1,16 @@
 """`python -m analysis.tables` as a user types it."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.analysis.conftest import command, refusal
 
-
-def tables(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.tables", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
-
-
-def refused(*arguments: str | Path) -> str:
-    """The one line that the command says when it refuses."""
-    answer = tables(*arguments)
-    assert answer.returncode == 2, answer.stderr
-    assert answer.stdout == ""
-    assert len(answer.stderr.splitlines()) == 1, answer.stderr
-    return answer.stderr
+tables = partial(command, "analysis.tables")
+refused = partial(refusal, "analysis.tables")
 
 
 @pytest.fixture
