@@ -50,6 +50,8 @@ def best_accuracy(directory: RunDirectory, selection: str) -> float:
     try:
         with open(file, newline="") as handle:
             rows: list[Row] = list(csv.DictReader(handle))
+        if all(row[COLUMNS[selection]] == "" for row in rows):
+            raise InputError(f"{file} has no {COLUMNS[selection]}: choose another study.selection, or other data")
         return max(float(row[COLUMNS[selection]]) for row in rows)
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{file} does not hold the run's epochs: delete its folder to train it again") from error

@@ -247,6 +247,8 @@ def _watch(study: Study, reports: Reports, position: int) -> Watch:
     column = COLUMNS[study.selection]
 
     def watch(rows: Sequence[Row], epochs: int) -> None:
+        if rows[-1][column] in (None, ""):
+            raise InputError(f"runs of this study have no {column}: choose another study.selection, or other data")
         epoch = int(rows[-1]["epoch"])
         reports.add(max(float(row[column]) for row in rows), position * epochs + epoch, last=epoch == epochs)
 
