@@ -30,6 +30,10 @@ SECONDS_FOR_SQLITE = 60
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
+class OutOfReachError(InputError):
+    """The storage does not answer. No run has failed by it: whoever was at a trial leaves it as it is."""
+
+
 def address(study: Study) -> str:
     """Where the study is stored, ``journal:/FILE`` or a URL of SQLAlchemy. It may hold a password."""
     if study.storage is None:
@@ -103,7 +107,7 @@ def find(study: Study) -> optuna.Study:
 
 @contextmanager
 def reachable(url: str) -> Iterator[str]:
-    """Turn errors of the storage at ``url`` into InputError, one line."""
+    """Turn errors of the storage at ``url`` into one line: OutOfReachError, or InputError where a module is missing."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -114,7 +118,7 @@ def reachable(url: str) -> Iterator[str]:
         extra = "; pip install 'sanm[postgres]'" if module == "psycopg" else ""
         raise InputError(f"study.storage={shown(url)} needs the module {module}{extra}") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        raise InputError(
+        raise OutOfReachError(
             f"study.storage={shown(url)} cannot be reached ({_reason(error, url)}); the same command goes on later"
         ) from error
 
@@ -145,8 +149,10 @@ def _engine(url: str) -> dict[str, Any]:
 
 
 def _reason(error: BaseException, url: str) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
+    from sqlalchemy.exc import PendingRollbackError
+
+    while (behind := error.__context__ if isinstance(error, PendingRollbackError) else error.__cause__) is not None:
+        error = behind
     line = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
     secret = urlsplit(url).password if "@" in url else None
     line = re.sub(r"://\S*@", "://", line)

@@ -7,6 +7,7 @@ trial whose worker was killed is taken up by another, with its parameters, from 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import statistics
 import warnings
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sanm.errors import InputError, StoppedError
 from sweeps.study import COLUMNS, Dimension, Study, Value, assignments
 from sweeps.study_folder import StudyFolder
+from sweeps.study_storage import address, reachable
 
 CELLS, RUNS, REASON, ATTEMPTS, RETRY_OF = "cells", "runs", "reason", "attempts", "retry_of"
 """User attributes of a trial: accuracy of each finished run, their names, why it failed, how often it was taken since
@@ -210,9 +212,9 @@ def run_trial(study: Study, store: optuna.Study, trial: Trial, run_cell: RunCell
 def _scores(study: Study, trial: Trial, params: Mapping[str, Value], run_cell: RunCell) -> list[float]:
     """Accuracy of every run, in the order of the study's cells. Raises StoppedError where the pruner says so."""
     by_epoch = study.report == "epoch"
-    reports = Reports(trial)
-    scores: dict[str, float] = {}
-    runs: dict[str, str] = {}
+    reports = Reports(study, trial)
+    scores: dict[str, float] = dict(trial.user_attrs.get(CELLS, {}))  # of a trial that is taken up again
+    runs: dict[str, str] = dict(trial.user_attrs.get(RUNS, {}))
     order = list(enumerate(study.cells))
     if not by_epoch:
         random.Random(f"{study.name} {trial.number}").shuffle(order)  # so that no run is always judged first
@@ -222,33 +224,46 @@ def _scores(study: Study, trial: Trial, params: Mapping[str, Value], run_cell: R
         scores[cell.key], runs[cell.key] = score.value, score.run
         _remember(trial, scores, runs)
         if not by_epoch:
-            reports.add(score.value, position, last=done == len(order))
+            reports.tell(score.value, position)
+        if not by_epoch and done < len(order):
+            reports.judge()
     return [scores[cell.key] for cell in study.cells]
 
 
 class Reports:
-    """What the pruner is told of a trial; a trial that is taken up again has reported some of it."""
+    """What the pruner is told of a trial; a trial that is taken up again has reported some of it.
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
+    This is in the middle of a run as well, whose failure it would be unless a storage that is gone were InputError.
+    """
+
+    def __init__(self, study: Study, trial: Trial) -> None:
+        self._trial, self._address = trial, address(study)
         self._steps = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
-    def add(self, value: float, step: int, last: bool) -> None:
-        """Report, and raise StoppedError when the pruner wants no more; after the ``last`` step nothing is saved."""
+    def tell(self, value: float, step: int) -> None:
+        """Report a value, unless it was reported before."""
         if step not in self._steps:
-            self._trial.report(value, step)
+            with reachable(self._address):
+                self._trial.report(value, step)
             self._steps.add(step)
-        if not last and self._trial.should_prune():
-            raise StoppedError
+
+    def judge(self) -> None:
+        """Raise StoppedError when the pruner wants no more of the trial."""
+        with reachable(self._address):
+            if self._trial.should_prune():
+                raise StoppedError
 
 
 def _watch(study: Study, reports: Reports, position: int) -> Watch:
-    """Reports a run's best accuracy so far, at every epoch."""
+    """Reports a run's best accuracy so far, at every epoch: also at those that a worker which died saved, not told."""
     column = COLUMNS[study.selection]
 
     def watch(rows: Sequence[Row], epochs: int) -> None:
-        epoch = int(rows[-1]["epoch"])
-        reports.add(max(float(row[column]) for row in rows), position * epochs + epoch, last=epoch == epochs)
+        best = itertools.accumulate((float(row[column]) for row in rows), max)
+        for row, value in zip(rows, best, strict=True):
+            reports.tell(value, position * epochs + int(row["epoch"]))
+        if len(rows) < epochs:  # at the end there is nothing to save
+            reports.judge()
 
     return watch
 
