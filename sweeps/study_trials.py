@@ -20,14 +20,14 @@ from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sanm.errors import InputError, StoppedError
+from sanm.errors import InputError, Interrupted, StoppedError
 from sweeps.study import COLUMNS, Dimension, Study, Value, assignments
 from sweeps.study_folder import StudyFolder
 from sweeps.study_storage import address, reachable
 
 CELLS, RUNS, REASON, ATTEMPTS, RETRY_OF = "cells", "runs", "reason", "attempts", "retry_of"
 """User attributes of a trial: accuracy of each finished run, their names, why it failed, how often it was taken since
-its last finished run, which failed trial it repeats."""
+its last epoch, which failed trial it repeats."""
 
 MOST_ATTEMPTS = 5
 
@@ -52,9 +52,9 @@ class Score:
     value: float
 
 
-RunCell = Callable[[Study, list[str], "Watch | None"], Score]
-"""Trains what is left of a run, given its overrides, and calls ``Watch``, if there is one, after every epoch. Raises
-TrialFailedError when the run failed, InputError when nothing can be trained here."""
+RunCell = Callable[[Study, list[str], Watch], Score]
+"""Trains what is left of a run, given its overrides, and calls ``Watch`` after every epoch. Raises
+TrialFailedError when the run failed, InputError when nothing can be trained here, Interrupted after a signal."""
 
 
 def work(study: Study, store: optuna.Study, folder: StudyFolder, run_cell: RunCell) -> None:
@@ -200,7 +200,7 @@ def run_trial(study: Study, store: optuna.Study, trial: Trial, run_cell: RunCell
         trial.set_user_attr(REASON, str(error))
         store.tell(trial, state=TrialState.FAIL)
         _say(trial, f"failed: {error}")
-    except (KeyboardInterrupt, InputError):  # no fault of the trial
+    except (KeyboardInterrupt, Interrupted, InputError):  # no fault of the trial
         trial.set_user_attr(ATTEMPTS, trial.user_attrs[ATTEMPTS] - 1)
         raise
     else:
@@ -219,8 +219,7 @@ def _scores(study: Study, trial: Trial, params: Mapping[str, Value], run_cell: R
     if not by_epoch:
         random.Random(f"{study.name} {trial.number}").shuffle(order)  # so that no run is always judged first
     for done, (position, cell) in enumerate(order, start=1):
-        watch = _watch(study, reports, position) if by_epoch else None
-        score = run_cell(study, study.run_overrides(params, cell), watch)
+        score = run_cell(study, study.run_overrides(params, cell), _watch(study, reports, position))
         scores[cell.key], runs[cell.key] = score.value, score.run
         _remember(trial, scores, runs)
         if not by_epoch:
@@ -239,6 +238,14 @@ class Reports:
     def __init__(self, study: Study, trial: Trial) -> None:
         self._trial, self._address = trial, address(study)
         self._steps = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+        self._attempts = int(trial.user_attrs[ATTEMPTS])
+
+    def advanced(self) -> None:
+        """A run has come an epoch further, so the trial does not kill its workers."""
+        if self._attempts > 1:
+            with reachable(self._address):
+                self._trial.set_user_attr(ATTEMPTS, 1)
+            self._attempts = 1
 
     def tell(self, value: float, step: int) -> None:
         """Report a value, unless it was reported before."""
@@ -255,10 +262,16 @@ class Reports:
 
 
 def _watch(study: Study, reports: Reports, position: int) -> Watch:
-    """Reports a run's best accuracy so far, at every epoch: also at those that a worker which died saved, not told."""
+    """For a pruner that judges epochs, reports a run's best accuracy so far at every one.
+
+    Also at those that a worker saved and could not tell of any more.
+    """
     column = COLUMNS[study.selection]
 
     def watch(rows: Sequence[Row], epochs: int) -> None:
+        reports.advanced()
+        if study.report != "epoch":
+            return
         best = itertools.accumulate((float(row[column]) for row in rows), max)
         for row, value in zip(rows, best, strict=True):
             reports.tell(value, position * epochs + int(row["epoch"]))

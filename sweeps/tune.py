@@ -17,14 +17,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from hydra import initialize_config_dir
 
 from sanm.config import CONF
+from sanm.errors import Interrupted
 from sanm.explain import one_line
 from sanm.multirun import check_writable
-from sanm.run import MISSING, REFUSED
+from sanm.run import MISSING, REFUSED, REQUEUE, Stop
 from sanm.run import main as run_main
 from sweeps.study import SELECTIONS, Study, check_runs, study_of
 from sweeps.study_folder import StudyFolder
@@ -41,7 +43,10 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def command_line() -> None:
-    """What ``sys.argv`` asks for; exits with 0 when the study is complete, 3 when trials are left, 2 on bad input."""
+    """What ``sys.argv`` asks for; exits with 0 when the study is complete, 3 when trials are left, 2 on bad input.
+
+    75 when a signal stopped it: the run has saved, and the same command goes on.
+    """
     words = sys.argv[1:]
     if not words or {"--help", "-h"} & set(words):
         print(__doc__)
@@ -50,6 +55,8 @@ def command_line() -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             status = _worker(words[1:]) if role == WORKER else _act(role, words[1:] if role else words)
+        except Interrupted:  # the trial stays open, and is taken up when the command is repeated
+            status = REQUEUE
         except Exception as error:
             explained = one_line(error)
             if explained is None:
@@ -85,22 +92,23 @@ def _act(role: str, words: Sequence[str]) -> int:
 
 
 def _worker(words: Sequence[str]) -> int:
+    """Work until no trial is left, or until the command that started this is gone."""
     from sweeps import study_storage
 
-    study = study_of(words)
+    command, study = os.getppid(), study_of(words)
     folder = StudyFolder(study.folder)
     try:
         store = study_storage.create(study, folder)
         with study_storage.reachable(study_storage.address(study)):
-            return _work(study, store, folder)
+            return _work(study, store, folder, stop=lambda: os.getppid() != command)
     except study_storage.OutOfReachError:
         return OUT_OF_REACH
 
 
-def _work(study: Study, store: optuna.Study, folder: StudyFolder) -> int:
+def _work(study: Study, store: optuna.Study, folder: StudyFolder, stop: Stop = lambda: False) -> int:
     from sweeps import study_runs, study_trials
 
-    study_trials.work(study, store, folder, study_runs.run_cell)
+    study_trials.work(study, store, folder, partial(study_runs.run_cell, stop=stop))
     return 0
 
 

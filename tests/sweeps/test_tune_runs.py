@@ -158,11 +158,10 @@ def test_a_storage_that_goes_away_in_the_middle_of_a_run_is_no_failure_of_the_ru
     study = make_study(*ONE_POINT, *QUICK, "study/pruner=median", "study.n_trials=1", "study.storage=null")
     store, hidden = study.folder / "study.db", tmp_path / "hidden.db"
 
-    def hiding(study: Study, overrides: list[str], watch: Watch | None) -> Score:
+    def hiding(study: Study, overrides: list[str], watch: Watch) -> Score:
         def hide_then_watch(rows: Sequence[Row], epochs: int) -> None:
             if len(rows) == 2:
                 store.rename(hidden)
-            assert watch
             watch(rows, epochs)
 
         return run_cell(study, overrides, hide_then_watch)
