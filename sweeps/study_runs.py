@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def run_cell(study: Study, overrides: list[str], watch: Watch, stop: Stop = lambda: False) -> Score:
-    """Train what is left of the run, if anything. What it must raise is said at ``RunCell``; ``stop`` is as a signal."""
+    """Train what is left of the run, if anything. What it raises is said at ``RunCell``; ``stop()`` is as a signal."""
     try:
         config = run_config(overrides)
     except Exception as error:  # values that do not go together are this trial's own affair
