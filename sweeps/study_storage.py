@@ -6,6 +6,7 @@ Importing this imports Optuna.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
+from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -123,6 +125,44 @@ def reachable(url: str) -> Iterator[str]:
         ) from error
 
 
+class _Journal(JournalFileBackend):
+    """A journal that a full disk or a kill does not spoil, under a lock that dies with its owner."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file, lock_obj=_JournalLock(Path(file)))
+        self._file = file
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise OutOfReachError(
+                f"study.storage=journal:{self._file} cannot be written ({error.strerror}): "
+                "the same command goes on once it can"
+            ) from error
+
+
+class _JournalLock(JournalFileOpenLock):
+    """The kernel's lock in the place of Optuna's. Whoever has it cuts off half a line, behind which nobody reads on."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
+        self._file, self._lock = file, FileLock(f"{file}.lock")
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        with open(self._file, "r+b") as journal:
+            size = journal.seek(0, os.SEEK_END)
+            journal.seek(max(0, size - 1))
+            if journal.read() not in (b"", b"\n"):
+                journal.seek(0)
+                journal.truncate(journal.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
 def _refuse_changes(study: Study, changes: list[str]) -> None:
     if not changes:
         return
@@ -137,7 +177,7 @@ def _storage(url: str) -> BaseStorage:
     if url.startswith("journal:"):
         file = url.removeprefix("journal:")
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(file, lock_obj=JournalFileOpenLock(file)))
+        return JournalStorage(_Journal(file))
     return RDBStorage(url, engine_kwargs=_engine(url))
 
 

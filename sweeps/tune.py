@@ -85,9 +85,10 @@ def _act(role: str, words: Sequence[str]) -> int:
         ended = study_trials.ended(store.get_trials(deepcopy=False))
         print(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}", flush=True)
         status = _supervise(study.workers, words) if study.workers > 1 else _work(study, store, folder)
-        _report(study, store)
         if status == OUT_OF_REACH:
+            store.set_user_attr(study_storage.OVERRIDES, list(study.overrides))  # says why, if that is still so
             print("worker   ended because study.storage was out of reach; now it is there again", flush=True)
+        _report(study, store)
         return REFUSED if status == REFUSED else _left(study, store)
 
 

@@ -312,6 +312,15 @@ def test_a_storage_that_cannot_be_had_is_one_line_without_its_password(
     assert "\n" not in str(raised.value)
 
 
+def test_half_a_line_in_a_journal_spoils_nothing(make_study: MakeStudy, tmp_path: Path) -> None:
+    words = ("study=tau", "study/pruner=none")
+    optimized(make_study(*words, "study.n_trials=1"))
+    with open(tmp_path / "study.log", "a") as journal:
+        journal.write('{"op_code":8,"worker_id":"38af')  # what a kill, or a full disk, leaves
+    assert states(optimized(make_study(*words, "study.n_trials=3"))) == ["COMPLETE"] * 3
+    assert states(find(make_study(*words))) == ["COMPLETE"] * 3, "whoever reads it from the start"
+
+
 def test_a_storage_may_come_from_the_environment(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIES", "postgresql://me:secret@host/studies")
     study = make_study("study=tau", "study.storage=${oc.env:STUDIES}")
