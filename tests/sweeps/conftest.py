@@ -24,7 +24,7 @@ TINY = (*SMALL, "base_method=ce", "quality.every=0")
 """Overrides that make the cells of the grid ``quick`` a matter of a second."""
 
 KILLS = int(os.environ.get("SANM_TEST_KILLS", "4"))
-"""How many random kills a grid and a study have to stand; 30 take half an hour."""
+"""How many random kills a grid and a study have to stand; 15 of each take some minutes."""
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ def test_killed_altogether_and_asked_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_proc
 def test_kills_of_commands_and_workers_change_no_number(tmp_path: Path) -> None:
-    words = (*STUDY, "study.n_trials=4", f"trainer.epochs={max(10, 4 * KILLS)}")
+    words = (*STUDY, "study.n_trials=4", f"trainer.epochs={max(20, 8 * KILLS)}")
     quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
     finish(start(quiet, *words))
     chance = random.Random(0)
