@@ -93,10 +93,10 @@ def _act(role: str, words: Sequence[str]) -> int:
 
 
 def _worker(words: Sequence[str]) -> int:
-    """Work until no trial is left, or until the command that started this is gone."""
+    """Work until no trial is left, or until the command that started this, the first word, is gone."""
     from sweeps import study_storage
 
-    command, study = os.getppid(), study_of(words)
+    command, study = int(words[0]), study_of(words[1:])
     folder = StudyFolder(study.folder)
     try:
         store = study_storage.create(study, folder)
@@ -136,7 +136,7 @@ def _left(study: Study, store: optuna.Study) -> int:
 
 def _supervise(count: int, words: Sequence[str]) -> int:
     """Start workers and start those that die again, a few times. Returns REFUSED or OUT_OF_REACH when one ended so."""
-    command = [sys.executable, "-m", "sweeps.tune", WORKER, *words]
+    command = [sys.executable, "-m", "sweeps.tune", WORKER, str(os.getpid()), *words]
     signal.signal(signal.SIGTERM, _end)
     workers = [subprocess.Popen(command) for _ in range(count)]
     starts = [0] * count
