@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -25,6 +26,8 @@ class Block:
     `contest` names the column of the cells within whose values a column's best is looked for (all rows, if None);
     `differences` are the rows that hold differences of others: they are written with their sign and are never best.
     `digits` of a statistic's numbers (1, if not said), and the statistics of which the `lowest` number is the best.
+    `runs` are those behind the cells, finished or not, with `rows` and `columns` among their columns, and `compared`
+    the two rows behind each row of differences; nobody ran anything for the paper's own rows.
     """
 
     title: str
@@ -37,6 +40,8 @@ class Block:
     differences: frozenset[str] = frozenset()
     digits: Mapping[str, int] = field(default_factory=dict)
     lowest: frozenset[str] = frozenset()
+    runs: pd.DataFrame | None = None
+    compared: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,14 +102,20 @@ def _titles(
     keys_that_differ: Callable[[Sequence[Mapping[str, object]]], list[str]],
 ) -> list[str]:
     heads = [tuple(group.settings.get(key) for key in head) for group in groups]
+    relatives: dict[tuple[object, ...], list[Mapping[str, object]]] = {}
+    for group, own_head in zip(groups, heads, strict=True):
+        relatives.setdefault(own_head, []).append(group.settings)
+    different = {own_head: keys_that_differ(settings) for own_head, settings in relatives.items()}
+    usual = {
+        own_head: {key: _most_common(key, relatives[own_head]) for key in different[own_head]} for own_head in relatives
+    }
     result = []
     for group, own_head in zip(groups, heads, strict=True):
         parts = [shape.format(group.settings[key]) for key, shape in head.items() if key in group.settings]
-        relatives = [other.settings for other, title in zip(groups, heads, strict=True) if title == own_head]
-        different = keys_that_differ(relatives)
-        if len(different) > TITLE_KEYS:
-            different = [key for key in different if group.settings.get(key) != _most_common(key, relatives)]
-        said = [key for key in different if key in group.settings or keys_that_differ is _differ]
+        keys = different[own_head]
+        if len(keys) > TITLE_KEYS:
+            keys = [key for key in keys if group.settings.get(key) != usual[own_head][key]]
+        said = [key for key in keys if key in group.settings or keys_that_differ is _differ]
         parts.extend(f"{key}={shown(group.settings.get(key))}" for key in said)
         result.append(" · ".join(parts))
     return result
@@ -125,6 +136,15 @@ def _differ_where_set(settings: Sequence[Mapping[str, object]]) -> list[str]:
 
 def _most_common(key: str, settings: Sequence[Mapping[str, object]]) -> object:
     return Counter(one[key] for one in settings if key in one).most_common(1)[0][0]
+
+
+def runs_behind(block: Block, cell: Mapping[Hashable, Any]) -> list[str]:
+    """The names of the runs that a cell is made of; none where there are none."""
+    if block.runs is None or block.rows not in cell:
+        return []
+    rows = block.compared.get(cell[block.rows], (cell[block.rows],))
+    runs = block.runs[block.runs[block.rows].isin(rows) & (block.runs[block.columns] == cell[block.columns])]
+    return runs["run"].tolist()
 
 
 def labelled(cells: pd.DataFrame, settings: Mapping[str, object], head: Iterable[str]) -> pd.DataFrame:

@@ -195,6 +195,11 @@ class Comparison:
         without = [name for name in statistics if done[self.measures[name].column].isna().all()]
         if len(done) and len(without) == len(statistics):
             columns = [self.measures[name].column.removeprefix("result.") for name in statistics]
+            if "validation" in self.measures and done["validation_accuracy"].notna().any():
+                raise InputError(
+                    f"none of the {len(done)} finished runs of this table has a test set, and so no "
+                    f"{' or '.join(statistics)}: give --statistic validation"
+                )
             raise InputError(
                 f"none of the {len(done)} finished runs of this table has {' or '.join(statistics)} "
                 f"(result.json: {', '.join(columns)}), with which runs record it: {self.make}"
@@ -232,8 +237,9 @@ class Comparison:
     def _block(self, title: str, group: Group, statistics: Sequence[str]) -> Block:
         cells = self._cells(group.runs, statistics)
         cells, comparison = beside_paper.beside(self.paper, cells, group, self.rows, self.column)
-        cells = cells.drop(columns="minuend")
         is_difference = cells["reference"] != ""
+        compared = cells[is_difference].set_index(self.rows)[["minuend", "reference"]]
+        cells = cells.drop(columns="minuend")
         return Block(
             title=title,
             rows=self.rows,
@@ -248,6 +254,7 @@ class Comparison:
                 provenance.protocol(group.settings),
                 *comparison,
                 *(self.notes_of(group.runs) if self.notes_of else []),
+                *provenance.without_test(group.runs),
                 *provenance.unfinished(group.runs, self.rows, self.column),
                 *provenance.not_started(cells[~is_difference], self.rows, self.column),
                 provenance.code(group.runs),
@@ -256,6 +263,8 @@ class Comparison:
             differences=frozenset(cells.loc[is_difference, self.rows]),
             digits={name: self.measures[name].digits for name in statistics},
             lowest=frozenset(name for name in statistics if self.measures[name].lowest_is_best),
+            runs=group.runs,
+            compared={str(row): (more, less) for row, more, less in compared.itertuples()},
         )
 
     def _cells(self, runs: pd.DataFrame, statistics: Sequence[str]) -> pd.DataFrame:

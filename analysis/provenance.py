@@ -39,8 +39,9 @@ def code(runs: pd.DataFrame) -> str:
     if done.empty:
         return "Code: unknown, no run of this block is finished."
     versions = [f"{name} {distinct(done[f'versions.{name}'])}" for name in VERSIONS]
-    commits = " and ".join(sorted(set(_commits(done))))
-    return f"Code: {commits}; {', '.join(versions)}; device {distinct(done['device'])}."
+    commits = sorted(set(_commits(done)))
+    named = " and ".join(commits) if len(commits) <= LISTED else ", ".join(shortened(commits))
+    return f"Code: {named}; {', '.join(versions)}; device {distinct(done['device'])}."
 
 
 def mixed_code(runs: pd.DataFrame) -> list[str]:
@@ -109,6 +110,15 @@ def left_out(runs: pd.DataFrame, usable: pd.DataFrame, rows: str, columns: str) 
     return shortened(lines) + ([f"Left out: {foreign} without {rows} or {columns}."] if foreign else [])
 
 
+def without_test(runs: pd.DataFrame) -> list[str]:
+    """A line that counts the finished runs whose data had no test part, if there are any: they have no best or last."""
+    done = runs[runs["status"] == "done"]
+    count = int(done["best_accuracy"].isna().sum())
+    if not count:
+        return []
+    return [f"No test set: {count} finished {'run' if count == 1 else 'runs'}; see --statistic validation."]
+
+
 def what_is_there(runs: pd.DataFrame) -> str:
     """What experiments these runs are, in one phrase: "2 runs (cifar10; ce; symmetric; 0.5; full, none)"."""
     found = [distinct(runs[key], ", ") for key in EXPERIMENT if key in runs and runs[key].notna().any()]
@@ -136,4 +146,5 @@ def _commits(runs: pd.DataFrame) -> list[str]:
 
 def _tally(values: pd.Series) -> str:
     counts = values.map(shown).value_counts()
-    return ", ".join(f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items())
+    listed = [f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items()]
+    return ", ".join(shortened(listed))

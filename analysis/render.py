@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ LEGEND = (
 )
 Cell = dict[Hashable, Any]
 Form = Callable[[Cell], str]
+Kind = Literal["ours", "paper", "difference", "noise"]
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -45,6 +46,20 @@ class Writing:
         """The text, written, with the marks of its footnotes."""
         self.footnotes += [note for note in footnotes if note not in self.footnotes]
         return self.plain(text) + "".join(self.mark(self.footnotes.index(note) + 1) for note in footnotes)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A written line of a block: our numbers, the paper's, ours minus the paper's, or the realised noise.
+
+    `texts` has an entry a column, and so has `cells` (what each text of ours is made of).
+    """
+
+    statistic: str
+    label: str
+    kind: Kind
+    texts: list[str]
+    cells: list[Cell]
 
 
 def markdown(table: Table) -> str:
@@ -112,22 +127,34 @@ def _latex_footnotes(footnotes: Sequence[str]) -> str:
 RENDERERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": csv, "latex": latex}
 
 
-def _grid(block: Block, writing: Writing) -> pd.DataFrame:
+def headings(block: Block) -> list[str]:
+    """What heads the columns: the statistic, the rows, and each value of the columns."""
+    columns = in_order(block.cells[block.columns])
+    values = [percent(column) if block.columns == "noise.rate" else shown(column) for column in columns]
+    return ["statistic", block.rows.removesuffix(".name"), *values]
+
+
+def lines(block: Block, writing: Writing) -> list[Line]:
     """The block as text: a line a (statistic, row), the paper's value and the difference beneath ours."""
     cells = block.cells.assign(best=_is_best(block))
     columns = in_order(cells[block.columns])
-    lines: list[list[str]] = []
+    written: list[Line] = []
     for (statistic, name), line in cells.groupby(["statistic", block.rows], sort=False):
-        by_column = line.set_index(block.columns).to_dict("index")
+        by_column = line.set_index(block.columns, drop=False).to_dict("index")
         in_line = [by_column.get(column, {}) for column in columns]
-        signed = name in block.differences
-        texts = _texts(str(name), line, _form(block.digits.get(str(statistic), 1), signed), writing)
-        lines.extend([writing.plain(str(statistic)), label, *map(text, in_line)] for label, text in texts)
+        form = _form(block.digits.get(str(statistic), 1), signed=name in block.differences)
+        for kind, label, text in _texts(str(name), line, form, writing):
+            written.append(Line(writing.plain(str(statistic)), label, kind, [*map(text, in_line)], in_line))
     if "realised_noise_rate" in cells:
         realised = cells.drop_duplicates(block.columns).set_index(block.columns)["realised_noise_rate"]
-        lines.append(["", "realised noise", *(writing.plain(percent(realised[column])) for column in columns)])
-    headings = [percent(column) if block.columns == "noise.rate" else shown(column) for column in columns]
-    return pd.DataFrame(lines, columns=["statistic", block.rows.removesuffix(".name"), *headings])
+        texts = [writing.plain(percent(realised[column])) for column in columns]
+        written.append(Line("", writing.plain("realised noise"), "noise", texts, []))
+    return written
+
+
+def _grid(block: Block, writing: Writing) -> pd.DataFrame:
+    rows = [[line.statistic, line.label, *line.texts] for line in lines(block, writing)]
+    return pd.DataFrame(rows, columns=headings(block))
 
 
 def _is_best(block: Block) -> pd.Series | bool:
@@ -147,8 +174,10 @@ def _is_best(block: Block) -> pd.Series | bool:
     return (means == of_column.transform("max")) & (of_column.transform("count") > 1)
 
 
-def _texts(name: str, line: pd.DataFrame, form: Callable[[float], str], writing: Writing) -> list[tuple[str, Form]]:
-    """The lines of one row: what each is called, and what it says of a cell."""
+def _texts(
+    name: str, line: pd.DataFrame, form: Callable[[float], str], writing: Writing
+) -> list[tuple[Kind, str, Form]]:
+    """The lines of one row: what each is, what it is called, and what it says of a cell."""
 
     def ours(cell: Cell) -> str:
         text = writing.plain(_ours(cell, form))
@@ -157,14 +186,15 @@ def _texts(name: str, line: pd.DataFrame, form: Callable[[float], str], writing:
     def value(key: str, form: Callable[[float], str]) -> Form:
         return lambda cell: writing.plain(NOTHING if pd.isna(cell.get(key)) else form(cell[key]))
 
-    of_paper = _paper_line(name if "mean" not in line else f"paper: {name}", line, value("paper", form), writing)
+    label = name if "mean" not in line else f"paper: {name}"
+    of_paper: tuple[Kind, str, Form] = ("paper", *_paper_line(label, line, value("paper", form), writing))
     if "mean" not in line:
         return [of_paper]
-    texts: list[tuple[str, Form]] = [(writing.plain(name), ours)]
+    texts: list[tuple[Kind, str, Form]] = [("ours", writing.plain(name), ours)]
     if line["paper"].notna().any():
         texts.append(of_paper)
     if line["difference"].notna().any():
-        texts.append((writing.plain("ours − paper"), value("difference", _form(1, signed=True))))
+        texts.append(("difference", writing.plain("ours − paper"), value("difference", _form(1, signed=True))))
     return texts
 
 

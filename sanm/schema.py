@@ -61,6 +61,7 @@ class TrainerSettings:
     milestones: list[int]
     decay: float
     last_window: int
+    epoch_samples: int | None
     precision: str
     compile: bool
     optimizer: str
