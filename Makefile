@@ -1,4 +1,5 @@
 # make demo: the signature ablation on bundled data (its networks are too small to share between cores, hence one thread).
+# make screenshot: the picture of its report in the README (needs Chromium).
 # make test: every test. Both install what they need, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
@@ -7,7 +8,7 @@ RUNS := runs/demo
 # Without compiled bytecode every process that a test starts compiles torch's modules again: seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint clean
+.PHONY: demo screenshot test lint clean
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
@@ -20,10 +21,17 @@ demo: .venv/.installed
 	@echo
 	@$(PY) -m analysis.tables $(RUNS) --table components
 	@echo
+	@echo "Every table and figure of these runs, in one page:"
+	@$(PY) -m analysis.report $(RUNS)
+	@echo
 	@echo "Every run is a folder in $(RUNS): config.yaml, metrics.csv, label_quality.csv, result.json."
 	@echo "Next: $(PY) -m sanm.run -m components=none,full noise.rate=0.8 seed=1,2,3 runs_dir=$(RUNS)    more seeds"
 	@echo "      $(PY) -m sanm.run -m variant=paper,released noise.rate=0.8 runs_dir=$(RUNS)             the paper or its code"
 	@echo "      $(PY) -m sanm.run --help                                                               everything else"
+
+screenshot: .venv/.installed
+	$(PY) -m analysis.report $(RUNS)
+	$(PY) -m tests.chromium $(RUNS)/report.html docs/images/report.png
 
 test: .venv/.installed
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile

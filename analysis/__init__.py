@@ -1,5 +1,22 @@
 """Tables and figures from run directories alone: no torch, no GPU, nothing but the record's files."""
 
-from analysis.load import load, load_epochs
+from collections.abc import Sequence
+from pathlib import Path
 
-__all__ = ["load", "load_epochs"]
+import pandas as pd
+
+from analysis.load import load, load_epochs
+from analysis.render import tidy
+from analysis.tables import build
+
+__all__ = ["build", "load", "load_epochs", "table"]
+
+
+def table(name: str, runs: str | Path | pd.DataFrame, statistics: Sequence[str] | None = None) -> pd.DataFrame:
+    """The cells of a table in long form, a row a (block, statistic, row, column), for notebooks.
+
+    `runs` is a folder of runs or a frame of them as `load` gives it, which may have been cut to some of them.
+    `build` gives the same as a `Table`, for the renderers of `analysis.render`. Raises `InputError` when these runs do
+    not support the table.
+    """
+    return tidy(build(name, runs if isinstance(runs, pd.DataFrame) else load(runs), statistics))

@@ -1,8 +1,10 @@
 """What a table is made of, and which runs may stand in one block of it: those of one protocol."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +12,9 @@ from analysis.load import setting_columns
 
 # Sections of a config that only SANM reads. A run lacks what cannot matter to it: a plain method has none of
 # these, a run without reconstruction lacks the settings of the reconstruction.
-SANM_SECTIONS = ("tau", "mask_strategy", "mask_source", "variant")
+SANM_SECTIONS = ("components", "tau", "mask_strategy", "mask_source", "variant")
+# With more keys than this in which blocks differ, a title has only those in which its block departs from most others.
+TITLE_KEYS = 4
 
 Settings = frozenset[tuple[str, object]]
 
@@ -21,6 +25,9 @@ class Block:
 
     `contest` names the column of the cells within whose values a column's best is looked for (all rows, if None);
     `differences` are the rows that hold differences of others: they are written with their sign and are never best.
+    `digits` of a statistic's numbers (1, if not said), and the statistics of which the `lowest` number is the best.
+    `runs` are those behind the cells, finished or not, with `rows` and `columns` among their columns, and `compared`
+    the two rows behind each row of differences; nobody ran anything for the paper's own rows.
     """
 
     title: str
@@ -31,6 +38,10 @@ class Block:
     notes: tuple[str, ...] = ()
     contest: str | None = None
     differences: frozenset[str] = frozenset()
+    digits: Mapping[str, int] = field(default_factory=dict)
+    lowest: frozenset[str] = frozenset()
+    runs: pd.DataFrame | None = None
+    compared: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,13 +65,18 @@ class Group:
     runs: pd.DataFrame
 
 
-def group_by_protocol(runs: pd.DataFrame, rows: str, varying: Collection[str]) -> list[Group]:
+def group_by_protocol(
+    runs: pd.DataFrame, rows: str, varying: Collection[str], alike: Collection[str] = ()
+) -> list[Group]:
     """Groups runs by every setting outside `varying` (columns, or whole sections such as "components").
 
+    `alike` are settings of those sections that are the same in a group nevertheless.
     `rows` is the factor whose values are compared. A run joins each group of its protocol that has all of its
     SANM settings, unless the group has runs of the same row: a run without SANM stands in every tau's block.
     """
-    keys = [key for key in setting_columns(runs) if key not in varying and _section(key) not in varying]
+    keys = [
+        key for key in setting_columns(runs) if key in alike or (key not in varying and _section(key) not in varying)
+    ]
     members: dict[Settings, dict[Settings, list[int]]] = {}
     for position, values in enumerate(runs[keys].to_dict("records")):
         present = {(str(key), value) for key, value in values.items() if not _missing(value)}
@@ -75,15 +91,60 @@ def group_by_protocol(runs: pd.DataFrame, rows: str, varying: Collection[str]) -
 
 def titles(groups: list[Group], head: Mapping[str, str]) -> list[str]:
     """A title a group: the `head` settings in their formats, then what differs between groups of one head."""
+    # That SANM has no part in a group need not be said of each of its settings, unless that leaves two titles alike.
+    short = _titles(groups, head, keys_that_differ=_differ_where_set)
+    return short if len({*short}) == len(short) else _titles(groups, head, keys_that_differ=_differ)
+
+
+def _titles(
+    groups: list[Group],
+    head: Mapping[str, str],
+    keys_that_differ: Callable[[Sequence[Mapping[str, object]]], list[str]],
+) -> list[str]:
     heads = [tuple(group.settings.get(key) for key in head) for group in groups]
+    relatives: dict[tuple[object, ...], list[Mapping[str, object]]] = {}
+    for group, own_head in zip(groups, heads, strict=True):
+        relatives.setdefault(own_head, []).append(group.settings)
+    different = {own_head: keys_that_differ(settings) for own_head, settings in relatives.items()}
+    usual = {
+        own_head: {key: _most_common(key, relatives[own_head]) for key in different[own_head]} for own_head in relatives
+    }
     result = []
     for group, own_head in zip(groups, heads, strict=True):
         parts = [shape.format(group.settings[key]) for key, shape in head.items() if key in group.settings]
-        relatives = [other.settings for other, title in zip(groups, heads, strict=True) if title == own_head]
-        different = sorted(key for key in set().union(*relatives) if len({other.get(key) for other in relatives}) > 1)
-        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in different)
+        keys = different[own_head]
+        if len(keys) > TITLE_KEYS:
+            keys = [key for key in keys if group.settings.get(key) != usual[own_head][key]]
+        said = [key for key in keys if key in group.settings or keys_that_differ is _differ]
+        parts.extend(f"{key}={shown(group.settings.get(key))}" for key in said)
         result.append(" · ".join(parts))
     return result
+
+
+def _differ(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    keys = set().union(*settings)
+    return sorted(key for key in keys if len({one.get(key) for one in settings}) > 1)
+
+
+def _differ_where_set(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    def differs(key: str) -> bool:
+        of_sanm = _section(key) in SANM_SECTIONS
+        return len({one.get(key) for one in settings if key in one or not of_sanm}) > 1
+
+    return sorted(filter(differs, set().union(*settings)))
+
+
+def _most_common(key: str, settings: Sequence[Mapping[str, object]]) -> object:
+    return Counter(one[key] for one in settings if key in one).most_common(1)[0][0]
+
+
+def runs_behind(block: Block, cell: Mapping[Hashable, Any]) -> list[str]:
+    """The names of the runs that a cell is made of; none where there are none."""
+    if block.runs is None or block.rows not in cell:
+        return []
+    rows = block.compared.get(cell[block.rows], (cell[block.rows],))
+    runs = block.runs[block.runs[block.rows].isin(rows) & (block.runs[block.columns] == cell[block.columns])]
+    return runs["run"].tolist()
 
 
 def labelled(cells: pd.DataFrame, settings: Mapping[str, object], head: Iterable[str]) -> pd.DataFrame:
@@ -98,6 +159,11 @@ def shown(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(shown(item) for item in value)}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def percent(rate: float) -> str:
+    """A share as a person writes it: 45 %."""
+    return "unknown" if math.isnan(rate) else f"{100 * rate:.3g} %"
 
 
 def _joined(by_sanm: dict[Settings, list[int]], row_of: list[object]) -> dict[Settings, list[int]]:

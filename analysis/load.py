@@ -3,6 +3,9 @@
 import io
 import json
 import os
+import re
+import shlex
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ NUMBERS = (
     "last_window",
     "selected_accuracy",
     "selected_epoch",
+    "validation_accuracy",
     "nominal_noise_rate",
     "realised_noise_rate",
     "clean_auroc",
@@ -38,6 +42,7 @@ RESULT_FIELDS = (
     "name",
     "run_id",
     *NUMBERS,
+    "validation_labels",
     "device",
     "versions.python",
     "versions.torch",
@@ -48,8 +53,19 @@ RESULT_FIELDS = (
     "overrides",
     "finished",
 )
+# How failure.txt names the overrides of a run that has no result.
+COMMAND = "command: "
+# What runs do whose record does not say so: it names only what differs from the first choice there was.
+UNSAID = {
+    "pretrain.name": "none",
+    "trainer.optimizer": "sgd",
+    "trainer.schedule": "steps",
+    "quality.iterations": 10,
+}
 # The C parser is about ten times faster, but not every build of PyYAML has it.
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# A top-level key and all that is indented below it, or a list of its own.
+SECTION = re.compile(r"[A-Za-z_]\w*:.*\n(?:[ -] .*\n)*")
 
 
 class UnreadableError(Exception):
@@ -60,8 +76,8 @@ def load(runs_dir: str | Path) -> pd.DataFrame:
     """One row a run: every setting a dotted column (`noise.rate`), its result's fields, status, reason, path.
 
     `status` is done, failed, interrupted (neither a result nor a failure yet) or unreadable; `reason` is the
-    first line of the failure. A setting that a run does not have is missing (NaN); lists become tuples. A result
-    field that this module does not know becomes `result.<field>`.
+    first line of the failure, which also names a failed run's `overrides`. A setting that a run does not have is
+    missing (NaN); lists become tuples. A result field that this module does not know becomes `result.<field>`.
     """
     rows = [_row(directory) for directory in _run_directories(runs_dir)]
     frame = pd.DataFrame(rows)
@@ -154,7 +170,20 @@ def _row(directory: Path) -> dict[str, object]:
         return {**row, "status": "interrupted"}
     except OSError as error:
         return {**row, "status": "unreadable", "reason": str(error)}
-    return {**row, "status": "failed", "reason": lines[0] if lines else "failure.txt is empty"}
+    command = next((line.removeprefix(COMMAND) for line in lines if line.startswith(COMMAND)), None)
+    return {
+        **row,
+        "status": "failed",
+        "reason": lines[0] if lines else "failure.txt is empty",
+        "overrides": None if command is None else _words(command),
+    }
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(command))
+    except ValueError:  # a lone quote
+        return tuple(command.split())
 
 
 def _settings(directory: Path) -> dict[str, object]:
@@ -162,15 +191,35 @@ def _settings(directory: Path) -> dict[str, object]:
         text = (directory / "config.yaml").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UnreadableError("config.yaml is missing") from None
-    config = yaml.load(text, Loader=YAML_LOADER)
-    if not isinstance(config, dict):
-        raise UnreadableError("config.yaml holds no settings")
-    settings = _flatten(config)
+    settings = {**UNSAID, **_parsed(text)}
     if settings.get("components.amg") is True:  # a record names only another source, so that old records keep theirs
         settings.setdefault("mask_source.name", "self")
         settings.setdefault("variant.masked_target", "method")
         settings.setdefault("variant.unmasked_views", "kept")
     return settings
+
+
+def _parsed(text: str) -> dict[str, object]:
+    """The settings of a config's text; its sections are looked up, since thousands of runs share most of them.
+
+    Reading YAML takes most of the time of `load`. Each section of a mapping in block style is a mapping of its own;
+    what does not consist of such sections alone, or has one that cannot be read alone, is read as a whole.
+    """
+    sections = SECTION.findall(text)
+    if sections and sum(map(len, sections)) == len(text):
+        try:
+            return {key: value for section in sections for key, value in _section_settings(section)}
+        except (yaml.YAMLError, UnreadableError):
+            pass
+    return dict(_section_settings(text))
+
+
+@lru_cache(maxsize=2**15)
+def _section_settings(text: str) -> tuple[tuple[str, object], ...]:
+    config = yaml.load(text, Loader=YAML_LOADER)
+    if not isinstance(config, dict):
+        raise UnreadableError("config.yaml holds no settings")
+    return tuple(_flatten(config).items())
 
 
 def _result(directory: Path) -> dict[str, object] | None:

@@ -9,6 +9,7 @@ from analysis.summary import SEEDS
 
 VERSIONS = ("sanm", "torch", "numpy", "python")
 LISTED = 5
+EXPERIMENT = ("data.name", "base_method.name", "noise.name", "noise.rate", "components.name")
 PROTOCOL = (
     "noise.definition",
     "noise.scale",
@@ -38,8 +39,9 @@ def code(runs: pd.DataFrame) -> str:
     if done.empty:
         return "Code: unknown, no run of this block is finished."
     versions = [f"{name} {distinct(done[f'versions.{name}'])}" for name in VERSIONS]
-    commits = " and ".join(sorted(set(_commits(done))))
-    return f"Code: {commits}; {', '.join(versions)}; device {distinct(done['device'])}."
+    commits = sorted(set(_commits(done)))
+    named = " and ".join(commits) if len(commits) <= LISTED else ", ".join(shortened(commits))
+    return f"Code: {named}; {', '.join(versions)}; device {distinct(done['device'])}."
 
 
 def mixed_code(runs: pd.DataFrame) -> list[str]:
@@ -62,6 +64,19 @@ def mixed_settings(runs: pd.DataFrame, keys: Iterable[str], within: Sequence[str
                 where = "".join(f" at {column} {shown(members[column].iloc[0])}" for column in within)
                 warnings.append(f"{key} is mixed{where}: {_tally(members[key])}")
     return warnings
+
+
+def repeated_seeds(runs: pd.DataFrame, rows: str, columns: str) -> list[str]:
+    """A warning that names the cells in which several finished runs have one seed, if there are any."""
+    done = runs[runs["status"] == "done"]
+    seeds = [seed for seed in SEEDS if seed in runs]
+    extra = done[done.duplicated([rows, columns, *seeds])].groupby([rows, columns]).size()
+    cells = extra.rename("count").reset_index()
+    places = [
+        f"{name} at {columns} {shown(column)} ({count} more)"
+        for name, column, count in cells[[rows, columns, "count"]].itertuples(index=False)
+    ]
+    return [f"several runs of one seed: {', '.join(shortened(places))}"] if places else []
 
 
 def unfinished(runs: pd.DataFrame, rows: str, columns: str) -> list[str]:
@@ -95,9 +110,24 @@ def left_out(runs: pd.DataFrame, usable: pd.DataFrame, rows: str, columns: str) 
     return shortened(lines) + ([f"Left out: {foreign} without {rows} or {columns}."] if foreign else [])
 
 
-def distinct(values: pd.Series) -> str:
+def without_test(runs: pd.DataFrame) -> list[str]:
+    """A line that counts the finished runs whose data had no test part, if there are any: they have no best or last."""
+    done = runs[runs["status"] == "done"]
+    count = int(done["best_accuracy"].isna().sum())
+    if not count:
+        return []
+    return [f"No test set: {count} finished {'run' if count == 1 else 'runs'}; see --statistic validation."]
+
+
+def what_is_there(runs: pd.DataFrame) -> str:
+    """What experiments these runs are, in one phrase: "2 runs (cifar10; ce; symmetric; 0.5; full, none)"."""
+    found = [distinct(runs[key], ", ") for key in EXPERIMENT if key in runs and runs[key].notna().any()]
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'} ({'; '.join(found) or 'no settings'})"
+
+
+def distinct(values: pd.Series, between: str = " and ") -> str:
     """The values that occur, as words: "cpu and cuda", "unknown" where none is known."""
-    return " and ".join(sorted({shown(value) for value in values.dropna()})) or "unknown"
+    return between.join(sorted({shown(value) for value in values.dropna()})) or "unknown"
 
 
 def shortened(lines: list[str]) -> list[str]:
@@ -116,4 +146,5 @@ def _commits(runs: pd.DataFrame) -> list[str]:
 
 def _tally(values: pd.Series) -> str:
     counts = values.map(shown).value_counts()
-    return ", ".join(f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items())
+    listed = [f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items()]
+    return ", ".join(shortened(listed))

@@ -7,6 +7,7 @@ the smaller mean (Arazo et al., ICML 2019; settings of DivideMix, ICLR 2020).
 from __future__ import annotations
 
 import warnings
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,30 +16,52 @@ from torch import Tensor, nn
 SMALLEST_RANGE = 1e-8
 
 
+class Mixture(NamedTuple):
+    """Two Gaussians over normalised losses, the one with the smaller mean first."""
+
+    weights: tuple[float, float]
+    means: tuple[float, float]
+    variances: tuple[float, float]
+
+
+class Estimate(NamedTuple):
+    """What a network's clean probability was last read from."""
+
+    losses: Tensor  # [N] of the scan
+    normalised: Tensor  # [N] in [0, 1], as the mixture saw them: maybe a mean over several scans
+    mixture: Mixture | None  # None where losses did not differ
+
+
 def min_max(losses: Tensor) -> Tensor:
     """Losses ``[N]`` moved and scaled into [0, 1]; all zero when they are all the same."""
     low, high = losses.min(), losses.max()
     return (losses - low) / (high - low).clamp(min=SMALLEST_RANGE)
 
 
-def clean_probability(normalised: Tensor, seed: int, iterations: int) -> Tensor:
-    """Posterior ``[N]`` in [0, 1] of the low-loss component, for normalised losses ``[N]``.
+def clean_probability(normalised: Tensor, seed: int, iterations: int) -> tuple[Tensor, Mixture | None]:
+    """Posterior ``[N]`` in [0, 1] of the low-loss component, for normalised losses ``[N]``, and the mixture.
 
     ``iterations`` is what the fit may take at most; the published budgets end before it has converged.
-    Losses that do not differ carry no evidence against any label: the answer is then 1 for all.
+    Losses that do not differ carry no evidence against any label: the answer is then 1 for all, and no mixture.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
 
     values = normalised.double().cpu().numpy().reshape(-1, 1)
     if np.ptp(values) < SMALLEST_RANGE:
-        return torch.ones_like(normalised)
+        return torch.ones_like(normalised), None
     mixture = GaussianMixture(2, max_iter=iterations, tol=1e-2, reg_covar=5e-4, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(values)
-    posterior = mixture.predict_proba(values)[:, mixture.means_.argmin()]
-    return torch.from_numpy(posterior).to(normalised)
+    low = int(mixture.means_.argmin())
+    posterior = mixture.predict_proba(values)[:, low]
+    return torch.from_numpy(posterior).to(normalised), _in_order(mixture, low)
+
+
+def _in_order(mixture: Any, low: int) -> Mixture:
+    parts = (mixture.weights_, mixture.means_, mixture.covariances_)
+    return Mixture(*((float(part[low].item()), float(part[1 - low].item())) for part in parts))
 
 
 class CleanProbability(nn.Module):
@@ -50,6 +73,7 @@ class CleanProbability(nn.Module):
     def __init__(self, num_networks: int, num_samples: int, window: int, seed: int, iterations: int) -> None:
         super().__init__()
         self.seed, self.iterations = seed, iterations
+        self.estimates: list[Estimate | None] = [None] * num_networks  # for the record; nothing is learned from them
         self.probability: Tensor
         self.history: Tensor
         self.filled: Tensor
@@ -57,15 +81,24 @@ class CleanProbability(nn.Module):
         self.register_buffer("history", torch.zeros(num_networks, window, num_samples))
         self.register_buffer("filled", torch.zeros(num_networks, dtype=torch.int64))
 
-    def update(self, network: int, losses: Tensor, remember: bool) -> None:
-        """Take the losses ``[N]`` of one scan; ``remember`` adds them to the history that later scans average over."""
+    def update(self, network: int, losses: Tensor, remember: bool, scanned: Tensor | None = None) -> None:
+        """Take the losses of one scan; ``remember`` adds them to the history that later scans average over.
+
+        ``scanned`` are the positions of the samples whose losses these are, all N if None. What was known of the others
+        stays; there is then no history, so ``window`` has to be 1.
+        """
         normalised = min_max(losses)
+        if scanned is not None:
+            self.probability[network, scanned], _ = clean_probability(normalised, self.seed, self.iterations)
+            return
         if remember:
             self.history[network] = self.history[network].roll(1, 0)
             self.history[network, 0] = normalised
             self.filled[network] = (self.filled[network] + 1).clamp(max=self.history.shape[1])
             normalised = self.history[network, : int(self.filled[network])].mean(0)
-        self.probability[network] = clean_probability(normalised, self.seed, self.iterations)
+        probability, mixture = clean_probability(normalised, self.seed, self.iterations)
+        self.probability[network] = probability
+        self.estimates[network] = Estimate(losses, normalised, mixture)
 
     def for_network(self, network: int) -> Tensor:
         """What a network learns with, ``[N]``: its peer's estimate when it has one, else its own."""

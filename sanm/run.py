@@ -6,6 +6,7 @@ Compose, check, claim, train, record. Torch is imported only once a run is to be
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -24,7 +25,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError, Interrupted, StoppedError
 from sanm.explain import one_line
-from sanm.fetch import check_mask_weights, fetch
+from sanm.fetch import check_mask_weights, fetch, fetch_imagenet_weights
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -99,6 +100,7 @@ def _train(
     from sanm import experiment
 
     check_mask_weights(config)
+    fetch_imagenet_weights(config)
     try:
         with stop_signals() as signalled:
             experiment.run(config, record, directory, command, lambda: signalled() or stop(), watch)
@@ -110,7 +112,7 @@ def _train(
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
         reason = " ".join(str(error).split()) or type(error).__name__
         directory.begin(record)  # unless it came so far: what has failed is named by it
-        directory.fail(reason, f"command: {' '.join(command)}\n\n{traceback.format_exc()}")
+        directory.fail(reason, f"command: {shlex.join(command)}\n\n{traceback.format_exc()}")
         print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
         return FAILED
     print(f"done     {directory.name}: {directory.accuracies()}", flush=True)

@@ -53,8 +53,13 @@ class RunDirectory:
         return self._failure.read_text().partition("\n")[0]
 
     def accuracies(self) -> str:
-        """Best and last accuracy of the finished run, for a line on the screen."""
+        """Best and last accuracy of the finished run, for a line on the screen; without a test set, what there is."""
         result = self.result()
+        if result["best_accuracy"] is None:
+            if result["validation_accuracy"] is None:
+                return "no test set, no validation split"
+            labels, epoch = result["validation_labels"], result["selected_epoch"]
+            return f"no test set; validation ({labels} labels) {result['validation_accuracy']:.2f} % at epoch {epoch}"
         return f"best {result['best_accuracy']:.2f} %, last {result['last_accuracy']:.2f} %"
 
     def claimed(self) -> bool:
@@ -121,7 +126,11 @@ class RunDirectory:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows(rows)
-        write_atomically(self.path / file_name, lambda handle: handle.write(text.getvalue().encode()))
+        self.write_file(file_name, text.getvalue().encode())
+
+    def write_file(self, file_name: str, content: bytes) -> None:
+        """A file of the run, whole or not at all."""
+        write_atomically(self.path / file_name, lambda handle: handle.write(content))
 
     def fail(self, reason: str, details: str) -> None:
         """Record why the run failed: the reason in the first line, the details below."""

@@ -7,7 +7,7 @@ C x H x W an image, D x h x w its feature map.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -126,6 +126,24 @@ class Look:
         probs = network.head(features).float().softmax(-1)
         network.train(learning)
         return features.unflatten(0, x.shape[:2]), probs.unflatten(0, x.shape[:2])
+
+
+Answers = Callable[[Tensor], Tensor]
+"""A network as a prediction calls it: logits ``[B, K]`` of images ``[B, C, H, W]``."""
+
+
+class Remembered:
+    """A network in eval mode that answers the same tensor of images, asked for in a row, once."""
+
+    def __init__(self, network: Answers) -> None:
+        self._network = network
+        self._x: Tensor | None = None
+        self._logits: Tensor | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._logits is None or self._x is not x:
+            self._x, self._logits = x, self._network(x)
+        return self._logits
 
 
 class Forward:

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from analysis.figures.files import picture
+from analysis.figures.study import read, slices
+from analysis.figures.style import look
 from sanm.files import write_atomically
 from sanm.store import RunDirectory
 from sweeps.study import SELECTIONS, Cell, Dimension, Value, assignments
@@ -66,19 +68,19 @@ class Stored:
 
 
 def write(store: optuna.Study, folder: Path) -> list[str]:
-    """Write ``trials.csv``, ``importances.csv``, ``sensitivity.csv``, ``sensitivity.png`` and ``report.md``.
+    """Write the study's definition, its tables as CSV, ``sensitivity.png`` and ``report.md``.
 
     Returns the lines to print. Raises InputError when the folder cannot be written.
     """
     study = stored(store, folder)
     trials, sensitivity, importances = trial_table(study), sensitivity_table(study), importance_table(study, store)
     folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "study.yaml", yaml.safe_dump(description(study), sort_keys=False))
     _write(folder / "trials.csv", _csv(trials))
     _write(folder / "sensitivity.csv", _csv(sensitivity))
     _write(folder / "importances.csv", _csv(importances))
     if study.complete:
-        figure = picture(study, sensitivity)
-        write_atomically(folder / "sensitivity.png", lambda handle: figure.savefig(handle, format="png", dpi=150))
+        write_atomically(folder / "sensitivity.png", lambda handle: handle.write(_sensitivity_picture(folder)))
     _write(folder / "report.md", markdown(study, sensitivity, importances))
     return summary(study)
 
@@ -87,6 +89,26 @@ def stored(store: optuna.Study, folder: Path) -> Stored:
     """What there is of the study at this moment."""
     known = store.user_attrs
     return Stored(store.study_name, folder, known[DEFINITION], tuple(known[OVERRIDES]), tuple(store.get_trials()))
+
+
+def description(study: Stored) -> Plain:
+    """What was searched for, and how; what a reader of the tables needs beside them."""
+    definition = study.definition
+    return {
+        "name": study.name,
+        "selection": definition["selection"],
+        "rule": SELECTIONS[definition["selection"]],
+        "space": definition["space"],
+        "noise_rates": definition["noise_rates"],
+        "seeds": definition["seeds"],
+        "overrides": list(study.overrides),
+    }
+
+
+def _sensitivity_picture(folder: Path) -> bytes:
+    with look():
+        drawing = slices(read(folder)).drawing
+    return picture(drawing, "png")
 
 
 def summary(study: Stored) -> list[str]:
@@ -273,60 +295,6 @@ def _sensitivity_text(sensitivity: pd.DataFrame) -> str:
         for row in sensitivity.to_dict("records")
     ]
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
-
-
-# ---- the picture
-
-
-def picture(study: Stored, sensitivity: pd.DataFrame) -> Figure:
-    """A panel a parameter: every complete trial with its spread over runs, and the means of the parts of its range."""
-    names = list(study.space)
-    figure = Figure(figsize=(4.5 * len(names), 3.8), layout="constrained")
-    for axes, key in zip(np.atleast_1d(figure.subplots(1, len(names), sharey=True)), names, strict=True):
-        _panel(axes, study, key, sensitivity[sensitivity["parameter"] == key])
-    figure.suptitle(f"{study.name}: {SELECTIONS[study.definition['selection']].partition(';')[0]}", fontsize=9)
-    figure.axes[0].set_ylabel("accuracy, %")
-    return figure
-
-
-def _panel(axes: Axes, study: Stored, key: str, parts: pd.DataFrame) -> None:
-    dimension = study.space[key]
-    place = {choice: position for position, choice in enumerate(dimension.choices)}
-    x = [_at(place, study.params(trial)[key]) for trial in study.complete]
-    y = [_value(trial) for trial in study.complete]
-    spread = [_over_seeds(study, trial.user_attrs[CELLS]) or 0 for trial in study.complete]
-    axes.errorbar(
-        x,
-        y,
-        yerr=spread,
-        fmt="o",
-        markersize=3.5,
-        elinewidth=0.6,
-        color="0.6",
-        zorder=1,
-        label="trials, ± sd over seeds",
-    )
-    centers = [_center(place, row, dimension.log) for row in parts.to_dict("records")]
-    axes.plot(centers, parts["mean"], "o-", color="C0", label="mean of the trials there")
-    best = study.complete[0]
-    axes.plot(
-        [_at(place, study.params(best)[key])], [_value(best)], "*", color="C3", markersize=12, zorder=3, label="best"
-    )
-    axes.set_xlabel(key)
-    axes.legend(fontsize=7)
-    if place:
-        axes.set_xticks(list(place.values()), [str(choice) for choice in place])
-    elif dimension.log:
-        axes.set_xscale("log")
-
-
-def _at(place: Mapping[Value, int], value: Value) -> float:
-    return float(place[value]) if place else float(value)
-
-
-def _center(place: Mapping[Value, int], row: Mapping[Any, Any], log: bool) -> float:
-    low, high = _at(place, row["from"]), _at(place, row["to"])
-    return math.sqrt(low * high) if log else (low + high) / 2
 
 
 # ---- small things

@@ -51,6 +51,8 @@ def epochs_of(directory: RunDirectory, selection: str) -> list[Row]:
     try:
         with open(file, newline="") as handle:
             rows: list[Row] = list(csv.DictReader(handle))
+        if all(row[COLUMNS[selection]] == "" for row in rows):
+            raise InputError(f"{file} has no {COLUMNS[selection]}: choose another study.selection, or other data")
         max(float(row[COLUMNS[selection]]) for row in rows)  # all of them are numbers, and there are some
         return rows
     except (OSError, KeyError, ValueError) as error:

@@ -270,6 +270,8 @@ def _watch(study: Study, reports: Reports, position: int) -> Watch:
 
     def watch(rows: Sequence[Row], epochs: int) -> None:
         reports.advanced()
+        if rows[-1][column] in (None, ""):
+            raise InputError(f"runs of this study have no {column}: choose another study.selection, or other data")
         if study.report != "epoch":
             return
         best = itertools.accumulate((float(row[column]) for row in rows), max)

@@ -52,6 +52,7 @@ def numbers(runs: Path) -> dict[str, Any]:
             {key: value for key, value in result.items() if key not in TIMES},
             rows,
             (folder / "label_quality.csv").read_text(),
+            (folder / "samples.npz").read_bytes(),
             (folder / "config.yaml").read_text(),
         )
     return found

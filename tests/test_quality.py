@@ -18,22 +18,31 @@ def two_groups(count: int = 500) -> torch.Tensor:
 
 def test_posterior_of_the_component_with_the_smaller_mean() -> None:
     losses = min_max(two_groups())
-    found = clean_probability(losses, seed=3, iterations=10)
+    found, fitted = clean_probability(losses, seed=3, iterations=10)
     values = losses.double().numpy().reshape(-1, 1)
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=3).fit(values)
     expected = mixture.predict_proba(values)[:, int(np.argmin(mixture.means_))]
     assert np.allclose(found.numpy(), expected, atol=1e-6)
+    assert fitted is not None
+    assert fitted.means[0] < fitted.means[1]
+    density = [
+        weight * np.exp(-((values[:, 0] - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+        for weight, mean, variance in zip(*fitted, strict=True)
+    ]
+    assert np.allclose(found.numpy(), density[0] / (density[0] + density[1]), atol=1e-6), "the mixture explains it"
     assert float(found[:500].mean()) > 0.95
     assert float(found[500:].mean()) < 0.05
 
 
 def test_losses_that_do_not_differ_trust_every_label() -> None:
-    assert torch.equal(clean_probability(min_max(torch.full((20,), 2.3)), 0, 10), torch.ones(20))
+    probability, mixture = clean_probability(min_max(torch.full((20,), 2.3)), 0, 10)
+    assert torch.equal(probability, torch.ones(20))
+    assert mixture is None
 
 
 def test_two_values_and_outliers_do_not_break_the_mixture() -> None:
     for losses in (torch.tensor([0.0, 1.0] * 10), torch.tensor([0.0] * 50 + [1000.0])):
-        found = clean_probability(min_max(losses), 0, 10)
+        found, _ = clean_probability(min_max(losses), 0, 10)
         assert found.isfinite().all()
         assert found[0] > 0.9
         assert found[-1] < 0.1
@@ -43,12 +52,17 @@ def test_window_averages_remembered_losses_only() -> None:
     quality = CleanProbability(num_networks=1, num_samples=1000, window=2, seed=0, iterations=10)
     first, second, third = (two_groups()[torch.randperm(1000)] for _ in range(3))
     quality.update(0, first, remember=False)
-    assert torch.equal(quality.probability[0], clean_probability(min_max(first), 0, 10))
+    assert torch.equal(quality.probability[0], clean_probability(min_max(first), 0, 10)[0])
     quality.update(0, first, remember=True)
     quality.update(0, second, remember=True)
     quality.update(0, third, remember=True)
     mean = (min_max(second) + min_max(third)) / 2
-    assert torch.allclose(quality.probability[0], clean_probability(mean, 0, 10), atol=1e-6)
+    assert torch.allclose(quality.probability[0], clean_probability(mean, 0, 10)[0], atol=1e-6)
+    estimate = quality.estimates[0]
+    assert estimate is not None
+    assert torch.equal(estimate.losses, third)
+    assert torch.allclose(estimate.normalised, mean), "what the mixture saw"
+    assert set(quality.state_dict()) == {"probability", "history", "filled"}, "no part of a checkpoint"
 
 
 def test_a_network_of_a_pair_learns_with_its_peers_estimate() -> None:

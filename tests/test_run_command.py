@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.samples import read
 from tests.conftest import ROOT, SMALL, Command, remount
 
 QUICK = (*SMALL, "base_method=ce")
@@ -29,12 +30,14 @@ def test_a_run_leaves_its_record_and_the_same_command_skips_it(command: Command,
     (result,) = records(tmp_path)
     folder = result.parent
     assert {file.name for file in folder.iterdir()} - {".lock"} == {
-        "config.yaml", "metrics.csv", "label_quality.csv", "labels.json", "result.json",
+        "config.yaml", "metrics.csv", "label_quality.csv", "samples.npz", "labels.json", "result.json",
     }  # fmt: skip
     found = json.loads(result.read_text())
     assert (found["status"], found["epochs"], found["seed"]) == ("done", 3, 1)
     assert 0 < found["realised_noise_rate"] < 0.6
     assert 0 <= found["best_accuracy"] <= 100
+    assert found["label_errors"]["count"] == round(found["realised_noise_rate"] * (192 - 19))
+    assert set(found["label_errors"]) == {"found_precision", "found_recall", "precision_at_count", "count"}
     metrics = (folder / "metrics.csv").read_text().splitlines()
     assert len(metrics) == 4
     labels = json.loads((folder / "labels.json").read_text())
@@ -204,7 +207,12 @@ def test_an_image_folder_of_ones_own(command: Command, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (result,) = records(tmp_path)
     assert json.loads(result.read_text())["realised_noise_rate"] is None, "nobody knows the truth"
+    assert json.loads(result.read_text())["label_errors"] is None
     assert "train/ant/0.png" in (result.parent / "label_quality.csv").read_text()
+    samples = read(result.parent)
+    assert samples.true is None
+    assert samples.image.shape[1:] == (3, 16, 16)
+    assert set(samples.class_names[samples.given]) <= {"ant", "bee"}
 
 
 def test_a_corrupt_image_is_named(command: Command, tmp_path: Path) -> None:

@@ -185,8 +185,10 @@ def test_scan_is_the_loss_of_the_given_labels_without_augmentation(training_set:
     network = made.networks[0].eval()
     x = (training_set.images.float() / 255 - 0.25) / 0.2
     expected = cross_entropy(network(x), training_set.given_labels, reduction="none")
-    found = made._losses_of(network, torch.arange(160))  # type: ignore[arg-type]
-    assert torch.allclose(found, expected, atol=1e-4)
+    made.measure()
+    estimate = made.quality.estimates[0]
+    assert estimate is not None
+    assert torch.allclose(estimate.losses, expected, atol=1e-4)
 
 
 def test_last_partial_batch_of_one_joins_its_neighbour(training_set: TrainingSet) -> None:

@@ -9,8 +9,6 @@ import pandas as pd
 from analysis.blocks import Table
 from sanm.errors import InputError
 
-DEFAULT_STATISTICS = ("best", "last")
-
 
 def names() -> list[str]:
     """The known tables."""
@@ -23,8 +21,17 @@ def require(name: str) -> None:
         raise InputError(f"unknown table {name!r}; known tables: {', '.join(names())}")
 
 
-def build(name: str, runs: pd.DataFrame, statistics: Sequence[str] = DEFAULT_STATISTICS) -> Table:
-    """The table of that name from a frame of runs, as `analysis.load` gives it."""
+def described(name: str) -> str:
+    """What the table of that name is, in one line."""
+    require(name)
+    return (import_module(f"{__name__}.{name}").__doc__ or "").partition("\n")[0]
+
+
+def build(name: str, runs: pd.DataFrame, statistics: Sequence[str] | None = None) -> Table:
+    """The table of that name from a frame of runs, as `analysis.load` gives it.
+
+    `statistics` are those of the table's numbers to print; each table has its own, and its own choice of them.
+    """
     require(name)
     table: Table = import_module(f"{__name__}.{name}").table(runs, statistics)
     return table

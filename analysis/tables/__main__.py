@@ -1,29 +1,27 @@
 """`python -m analysis.tables RUNS --table components`: a table from run directories."""
 
-import argparse
 import sys
+import textwrap
 from pathlib import Path
-from typing import NoReturn
+
+import pandas as pd
 
 from analysis.load import load
-from analysis.render import RENDERERS
-from analysis.summary import STATISTICS
-from analysis.tables import DEFAULT_STATISTICS, build, names, require
+from analysis.parser import Parser
+from analysis.render import RENDERERS, WIDTH
+from analysis.tables import build, described, names, require
 from sanm.errors import InputError
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what the command line prints."""
-        raise InputError(f"{message} (see python -m analysis.tables --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints or writes the table that the command line asks for; returns the exit status."""
     try:
         options = _parser().parse_args(arguments)
+        if options.list:
+            _deliver(_listing(load(options.runs)), options.out)
+            return 0
+        if options.table is None:
+            raise InputError(f"give --list, or --table with one of: {', '.join(names())}")
         require(options.table)
         table = build(options.table, load(options.runs), _statistics(options.statistic))
         _deliver(RENDERERS[options.format](table), options.out)
@@ -33,14 +31,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     parser = Parser(
         prog="python -m analysis.tables",
         description="A table from run directories: mean, spread and count of each cell, what is missing, "
         "what made it, and the paper's numbers beside it.",
     )
     parser.add_argument("runs", metavar="RUNS", help="the folder that holds the run directories")
-    parser.add_argument("--table", required=True, metavar="NAME", help=f"one of: {', '.join(names())}")
+    parser.add_argument("--table", metavar="NAME", help=f"one of: {', '.join(names())}")
+    parser.add_argument("--list", action="store_true", help="what each table is, and whether these runs support it")
     parser.add_argument(
         "--format",
         choices=sorted(RENDERERS),
@@ -49,20 +48,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--statistic",
-        default=",".join(DEFAULT_STATISTICS),
         metavar="LIST",
-        help=f"which accuracies, from: {', '.join(STATISTICS)} (default: %(default)s)",
+        help="which numbers; of accuracies best, last, selected, validation (default: best,last); else docs/tables.md",
     )
     parser.add_argument("--out", metavar="FILE", help="write to this file instead of the terminal")
     return parser
 
 
-def _statistics(text: str) -> list[str]:
-    chosen = [name.strip() for name in text.split(",")]
-    unknown = [name for name in chosen if name not in STATISTICS]
-    if unknown:
-        raise InputError(f"unknown statistic {unknown[0]!r}; known statistics: {', '.join(STATISTICS)}")
-    return list(dict.fromkeys(chosen))
+def _listing(runs: pd.DataFrame) -> str:
+    lines = []
+    for name in names():
+        try:
+            build(name, runs)
+            answer = "yes"
+        except InputError as error:
+            answer = f"no: {error}"
+        lines.append(f"{name}\n    {described(name)}")
+        lines.append(textwrap.fill(answer, WIDTH, initial_indent="    ", subsequent_indent="    "))
+    return "\n".join(lines) + "\n"
+
+
+def _statistics(text: str | None) -> list[str] | None:
+    return None if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
 def _deliver(text: str, out: str | None) -> None:

@@ -50,15 +50,20 @@ class SANM(nn.Module):
         """The batch with its masked views behind the others (Eq. 1 to 5, 7)."""
         if not self.active(step.epoch):
             return batch
+        masked, targets = self.masked_views(batch, look, network, step)
+        if self.variant["unmasked_views"] == "replaced":
+            return replace(batch, x=masked.x, y=targets)
+        return batch.with_views(masked.x, targets)
+
+    def masked_views(self, batch: Batch, look: Look, network: Network, step: Step) -> tuple[amg.Masked, Tensor]:
+        """The masked views of a batch and what to believe of each, ``[M, B, K]``; for SANM that masks."""
         masked = self.masks(look, network, batch.clean, step)
         predicts = self.variant["masked_target"] == "prediction"
         believed = look.probs(step.network)[0] if predicts else batch.y[0]
         targets = believed.expand(len(masked.x), *believed.shape)
         if self.components["nlr"]:
             targets = nlr.soften(targets, masked.ratio, bounded=self.variant["label_ratio"] == "realised")
-        if self.variant["unmasked_views"] == "replaced":
-            return replace(batch, x=masked.x, y=targets)
-        return batch.with_views(masked.x, targets)
+        return masked, targets
 
     def reconstruction(self, forward: Forward, batch: Batch, look: Look, step: Step) -> Tensor:
         """The weighted reconstruction loss of the masked views (Eq. 9 to 11); zero where there are none."""

@@ -22,6 +22,9 @@ class Masked(NamedTuple):
 
     x: Tensor  # [M, B, C, H, W]
     ratio: Tensor  # [M, B] share of the image that the label pays for, see variant.label_ratio
+    activation: Tensor  # [B, H, W] of Eq. 1
+    nominal: Tensor  # [2, B] of Eq. 2: at the most and at the least activated point
+    boxes: Tensor  # [2, B, H, W] bool: what is painted around each of the two
 
 
 class Masks:
@@ -51,10 +54,11 @@ class Masks:
         nominal = self.ratios(clean, generator)
         peaks = torch.stack([activation.flatten(1).argmax(1), activation.flatten(1).argmin(1)])
         boxes = self.boxes(peaks, nominal, activation.shape[1:], generator)
+        painted, asked = boxes, nominal
         if self.num_views == 1:
-            boxes, nominal = boxes.any(0, keepdim=True), nominal.sum(0, keepdim=True)
-        ratio = nominal if self.variant["label_ratio"] == "nominal" else boxes.flatten(2).float().mean(2)
-        return Masked(self.paint(images, boxes, generator), ratio)
+            painted, asked = boxes.any(0, keepdim=True), nominal.sum(0, keepdim=True)
+        ratio = asked if self.variant["label_ratio"] == "nominal" else painted.flatten(2).float().mean(2)
+        return Masked(self.paint(images, painted, generator), ratio, activation, nominal, boxes)
 
     def activation(self, look: Look, network: Network, k: int) -> Tensor:
         """Eq. 1: ``[B, H, W]``, of network k or of the source, for the first view of the look."""
@@ -106,7 +110,7 @@ class Masks:
             paint = torch.rand(shape, generator=generator, device=images.device)
         else:
             shape = (len(boxes), *images.shape)
-            paint = (torch.rand(shape, generator=generator, device=images.device) - self.mean) / self.std
+            paint = torch.rand(shape, generator=generator, device=images.device).sub_(self.mean).div_(self.std)
         return torch.where(boxes[:, :, None], paint, images)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sanm.methods import Method, noise_rate, shuffled
-from sanm.types import Draw, Network, Step
+from sanm.types import Answers, Draw, Step
 
 
 class CoTeaching(Method):
@@ -35,7 +35,7 @@ class CoTeaching(Method):
     def batches(self, clean: Tensor, step: Step) -> Sequence[Draw]:
         """Full batches alone, as published: a fixed number of samples is kept of each."""
         self.estimated_rate = float((clean < 0.5).float().mean())
-        batches = shuffled(self.num_samples, self.batch_size, step.random)
+        batches = shuffled(len(clean), self.batch_size, step.random)
         full = [index for index in batches if len(index) >= self.batch_size]
         return [Draw(index, len(index)) for index in full or batches]
 
@@ -59,7 +59,7 @@ class CoTeaching(Method):
         grown: float = rate ** self.settings["exponent"] * (epoch + 1) / (ramp_up - 1)
         return grown
 
-    def predict(self, networks: Sequence[Network], x: Tensor) -> Tensor:
+    def predict(self, networks: Sequence[Answers], x: Tensor) -> Tensor:
         """The first network alone, as published, or the sum of both."""
         return super().predict(networks if self.settings["ensemble"] else networks[:1], x)
 

@@ -1,6 +1,8 @@
 """Run directories as the harness writes them, without running anything."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,25 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+ROOT = Path(__file__).resolve().parents[2]
 HEADER = "epoch,loss,test_accuracy,validation_accuracy,labeled_fraction,clean_auroc,learning_rate,seconds\n"
 METRICS = HEADER + "1,2.1,40.0,,0.5,0.9,0.02,1.5\n2,1.9,50.0,,0.5,0.9,0.02,1.5\n"
 SWITCHES = {"none": "", "amg": "a", "amg_nlr": "an", "amg_smr": "as", "full": "ans"}
+
+
+def command(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE` as a user types it."""
+    words = [sys.executable, "-m", module, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
+
+
+def refusal(module: str, *arguments: str | Path) -> str:
+    """The one line that the command says when it refuses."""
+    answer = command(module, *arguments)
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stdout == ""
+    assert len(answer.stderr.splitlines()) == 1, answer.stderr
+    return answer.stderr
 
 
 @pytest.fixture

@@ -9,9 +9,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml  # type: ignore[import-untyped]
+from hypothesis import given
+from hypothesis import strategies as st
 
 import analysis
-from analysis.load import finished, setting_columns
+from analysis.load import _flatten, _parsed, finished, setting_columns
 from sanm.errors import InputError
 
 
@@ -136,11 +139,58 @@ def test_analysis_imports_no_torch() -> None:
 
 
 def test_paper_numbers_are_complete() -> None:
-    from analysis.paper import reported, reported_components
+    from analysis.paper import numbers_of, reported
 
     assert len(reported()) == 311
     for dataset in ("cifar10", "cifar100"):
-        numbers = reported_components(dataset)
-        assert len(numbers) == len(numbers.drop_duplicates(["components", "rate", "statistic"])) == 32
+        numbers = numbers_of("table5_components", dataset)
+        assert len(numbers) == len(numbers.drop_duplicates(["setting", "rate", "statistic"])) == 32
         assert isinstance(numbers["paper"], pd.Series)
         assert numbers["paper"].between(30, 97).all()
+
+
+@given(
+    st.dictionaries(
+        st.text(),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            max_leaves=5,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_sections_are_read_as_the_whole_is(config: dict[str, Any]) -> None:
+    text = yaml.safe_dump(config, sort_keys=False)
+    assert _parsed(text) == _flatten(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &one 1\nb: *one\n",
+        "base: &b\n  x: 1\nmore:\n  <<: *b\n  y: 2\n",
+        "a: 'first\nb: second'\n",
+        "a: |\n  text\n\n  more\nb: 2\n",
+        "# a comment\na: 1\n",
+        "{a: 1, b: {c: 2}}\n",
+        "a: 1\nb:\n- 2\n- 3\nc:\n  d: [4]",
+    ],
+)
+def test_yaml_that_nobody_wrote_for_us(text: str) -> None:
+    assert _parsed(text) == _flatten(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize("text", ["a: 1\n---\nb: 2\n", "a: 1\nb: [2\nc: 3\n", "a: *nowhere\n"])
+def test_a_broken_section_is_a_broken_config(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        _parsed(text)
+
+
+def test_a_failed_run_knows_its_command(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    for failure in ("boom", "boom\n\ncommand: components=full 'data.root=/a b'", "boom\n\ncommand: data.root=it's"):
+        write_run(settings(), failure=failure)
+    overrides = analysis.load(runs_dir)["overrides"].tolist()
+    assert overrides[1:] == [("components=full", "data.root=/a b"), ("data.root=it's",)]
+    assert not isinstance(overrides[0], tuple)

@@ -1,28 +1,16 @@
 """`python -m analysis.tables` as a user types it."""
 
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.analysis.conftest import command, refusal
 
-
-def tables(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analysis.tables", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
-
-
-def refused(*arguments: str | Path) -> str:
-    """The one line that the command says when it refuses."""
-    answer = tables(*arguments)
-    assert answer.returncode == 2, answer.stderr
-    assert answer.stdout == ""
-    assert len(answer.stderr.splitlines()) == 1, answer.stderr
-    return answer.stderr
+tables = partial(command, "analysis.tables")
+refused = partial(refusal, "analysis.tables")
 
 
 @pytest.fixture
@@ -77,7 +65,7 @@ def test_nothing_but_unreadable_records(runs_dir: Path, settings: Any, write_run
 
 
 def test_an_unknown_table(some_runs: Path) -> None:
-    assert "known tables: components" in refused(some_runs, "--table", "colours")
+    assert "known tables: aspect, asymmetric" in refused(some_runs, "--table", "colours")
 
 
 def test_runs_without_the_factors(runs_dir: Path, settings: Any, write_run: Any) -> None:
@@ -96,3 +84,21 @@ def test_no_table_named(some_runs: Path) -> None:
 def test_a_file_that_cannot_be_written(some_runs: Path, tmp_path: Path) -> None:
     out = tmp_path / "absent" / "table.md"
     assert "cannot be written" in refused(some_runs, "--table", "components", "--out", out)
+
+
+def test_what_these_runs_support(some_runs: Path) -> None:
+    answer = tables(some_runs, "--list")
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[lines.index("components") + 1 :][:2] == [
+        "    The paper's Table 5: what each of SANM's components adds, against the noise rate.",
+        "    yes",
+    ]
+    assert lines[lines.index("sensitivity") + 2].startswith("    no: no two runs here differ in tau.value")
+
+
+def test_numbers_of_another_table(some_runs: Path) -> None:
+    assert "seconds_per_epoch" in refused(some_runs, "--table", "cost", "--statistic", "best")
+    answer = tables(some_runs, "--table", "cost", "--statistic", "minutes")
+    assert "| minutes" in answer.stdout
+    assert "images_per_second" not in answer.stdout

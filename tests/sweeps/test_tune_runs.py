@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from sanm.errors import StoppedError
 from sanm.identity import identity, run_name
@@ -135,6 +136,10 @@ def test_the_report_has_the_numbers_of_the_records(make_study: MakeStudy, tmp_pa
         assert (part["mean"] * part["trials"]).sum() / 3 == pytest.approx(table["mean"].mean(), rel=1e-4)
         assert part["best"].max() == pytest.approx(best["mean"], rel=1e-5)
     assert (study.folder / "sensitivity.png").read_bytes().startswith(b"\x89PNG")
+    described = yaml.safe_load((study.folder / "study.yaml").read_text())
+    assert described["space"]["tau.value"] == {"low": 0.05, "high": 0.6, "log": False, "step": 0.01}
+    assert described["noise_rates"] == [0.2, 0.5]
+    assert described["rule"] in report
 
 
 def test_a_pruned_trial_leaves_a_run_to_be_gone_on_with(make_study: MakeStudy, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
+from analysis.figures import build
+from analysis.records import Records
 from sanm.errors import InputError, Interrupted
 from sweeps import study_report
 from sweeps.study import Study
@@ -351,6 +353,13 @@ def test_the_report_of_a_longer_study(make_study: MakeStudy) -> None:
             assert len(inside) == part["trials"]
             assert inside["mean"].mean() == pytest.approx(part["mean"], rel=1e-4)
     assert study_report.stored(store, study.folder).complete[0].number == table["mean"].idxmax()
+    drawn = {chart.about.split(" · ")[1]: chart for chart in build("study", Records(study.folder.parent.parent))}
+    assert list(drawn) == ["history", "slices", "contour", "importances"]
+    assert drawn["history"].numbers["best_so_far"].max() == pytest.approx(table["mean"].max())
+    panels = {axes.get_xlabel(): axes for axes in drawn["slices"].drawing.axes}
+    assert set(panels) == set(study.space)
+    assert [tick.get_text() for tick in panels["mask_strategy.name"].get_xticklabels()] == ["adaptive", "fixed"]
+    assert panels["trainer.lr"].get_xscale() == "log"
 
 
 def test_the_library_does_not_know_the_sweeps() -> None:

@@ -1,0 +1,44 @@
+"""`python -m analysis RUNS`: what a folder of runs holds, what of it cannot be read, and how long reading took."""
+
+import sys
+from pathlib import Path
+from time import perf_counter
+
+from analysis.load import STATUSES
+from analysis.parser import Parser
+from analysis.records import Records
+from sanm.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the counts, then a line for each record that is not readable; returns the exit status."""
+    try:
+        parser = Parser(
+            prog="python -m analysis",
+            description="What a folder of runs holds: counts by status, seconds to read, unreadable records. "
+            "Beside it: python -m analysis.tables, analysis.figures, analysis.report.",
+        )
+        parser.add_argument("runs", metavar="RUNS", help="the folder that holds the run directories")
+        _describe(Records(Path(parser.parse_args(arguments).runs)))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _describe(records: Records) -> None:
+    start = perf_counter()
+    runs = records.runs
+    runs_read = perf_counter()
+    epochs = records.epochs
+    epochs_read = perf_counter()
+    counts = runs["status"].value_counts()
+    by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
+    print(f"{len(runs)} runs ({by_status}), read in {runs_read - start:.1f} s")
+    print(f"{len(epochs)} epochs, read in {epochs_read - runs_read:.1f} s")
+    for record in runs[runs["status"] == "unreadable"].to_dict("records"):
+        print(f"unreadable: {record['run']}: {record['reason']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""`python -m analysis.report RUNS`: one HTML page of every table and figure that these runs support."""
+
+import sys
+from pathlib import Path
+
+from analysis.parser import Parser
+from analysis.records import Records
+from analysis.report.page import MOST_RUNS, page
+from sanm.errors import InputError
+from sanm.files import write_atomically
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes the page that the command line asks for; returns the exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        if options.list < 0:
+            raise InputError(f"--list {options.list}: give how many runs to list, 0 for none")
+        out = Path(options.out or Path(options.runs) / "report.html")
+        text = page(Records(Path(options.runs)), options.list).encode()
+        write_atomically(out, lambda file: file.write(text))
+        print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m analysis.report",
+        description="One HTML page, readable anywhere and without a network: what these runs are, every table and "
+        "figure that they support with its command, and the runs themselves, to be filtered, sorted and opened.",
+    )
+    parser.add_argument("runs", metavar="RUNS", help="the folder that holds the run directories")
+    parser.add_argument("--out", metavar="FILE", help="where the page goes (default: RUNS/report.html)")
+    parser.add_argument(
+        "--list", type=int, default=MOST_RUNS, metavar="N", help="list at most N runs (default: %(default)s)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
