@@ -37,13 +37,15 @@ def run_cell(study: Study, overrides: list[str], watch: Watch, stop: Stop = lamb
         raise Interrupted(f"{directory.name} was stopped")
     if status == FAILED:
         raise TrialFailedError(f"{directory.name}: {directory.failure_reason()}")
-    return Score(directory.name, best_accuracy(directory, study.selection))
+    rows = epochs_of(directory, study.selection)
+    looking(rows)  # what a run that was there already has to tell; it is not stopped by it
+    return Score(directory.name, max(float(row[COLUMNS[study.selection]]) for row in rows))
 
 
-def best_accuracy(directory: RunDirectory, selection: str) -> float:
-    """The highest accuracy of any epoch of a finished run, by the selection rule, in percent.
+def epochs_of(directory: RunDirectory, selection: str) -> list[Row]:
+    """The epochs of a finished run, at least one, each with its accuracy by the selection rule.
 
-    Raises InputError when the record does not hold it.
+    Raises InputError when the record does not hold them.
     """
     file = directory.path / "metrics.csv"
     try:
@@ -51,7 +53,8 @@ def best_accuracy(directory: RunDirectory, selection: str) -> float:
             rows: list[Row] = list(csv.DictReader(handle))
         if all(row[COLUMNS[selection]] == "" for row in rows):
             raise InputError(f"{file} has no {COLUMNS[selection]}: choose another study.selection, or other data")
-        return max(float(row[COLUMNS[selection]]) for row in rows)
+        max(float(row[COLUMNS[selection]]) for row in rows)  # all of them are numbers, and there are some
+        return rows
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{file} does not hold the run's epochs: delete its folder to train it again") from error
 

@@ -44,7 +44,7 @@ def optimized(study: Study, run: RunCell = run_cell) -> study_report.Stored:
 
 
 def test_a_point_of_a_grid_costs_nothing(make_study: MakeStudy, capsys: pytest.CaptureFixture[str]) -> None:
-    study = make_study(*ONE_POINT, *QUICK, "study.n_trials=2")
+    study = make_study(*ONE_POINT, *QUICK, "study.n_trials=2", "study/pruner=median")
     for value in (0.2, 0.21):
         for cell in study.cells:  # in another order, as a grid may have it
             overrides = [f"tau.value={value}", *cell.overrides(), *study.overrides]
@@ -55,6 +55,7 @@ def test_a_point_of_a_grid_costs_nothing(make_study: MakeStudy, capsys: pytest.C
     assert "epoch" not in out
     assert out.count("skip ") == 4
     assert len(trial.user_attrs[RUNS]) == 2
+    assert sorted(trial.intermediate_values) == [1, 2, 3, 4, 5, 6], "other trials are compared with it"
 
 
 @pytest.mark.parametrize("selection", ["validation", "test_oracle"])
