@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from analysis.load import STATUSES
 from analysis.command_line import Parser, say
+from analysis.load import STATUSES
 from analysis.records import Records
 from sanm.errors import InputError
 

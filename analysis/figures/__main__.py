@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import figures
+from analysis.command_line import Parser, say
 from analysis.figures.chart import Chart
 from analysis.figures.files import FORMATS, write
-from analysis.command_line import Parser, say
 from analysis.records import Records
 from sanm.errors import InputError
 

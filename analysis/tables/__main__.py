@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.load import load
 from analysis.command_line import Parser, say
+from analysis.load import load
 from analysis.render import RENDERERS, WIDTH
 from analysis.tables import build, described, names, require
 from sanm.errors import InputError
