@@ -195,6 +195,11 @@ class Comparison:
         without = [name for name in statistics if done[self.measures[name].column].isna().all()]
         if len(done) and len(without) == len(statistics):
             columns = [self.measures[name].column.removeprefix("result.") for name in statistics]
+            if "validation" in self.measures and done["validation_accuracy"].notna().any():
+                raise InputError(
+                    f"none of the {len(done)} finished runs of this table has a test set, and so no "
+                    f"{' or '.join(statistics)}: give --statistic validation"
+                )
             raise InputError(
                 f"none of the {len(done)} finished runs of this table has {' or '.join(statistics)} "
                 f"(result.json: {', '.join(columns)}), with which runs record it: {self.make}"
@@ -249,6 +254,7 @@ class Comparison:
                 provenance.protocol(group.settings),
                 *comparison,
                 *(self.notes_of(group.runs) if self.notes_of else []),
+                *provenance.without_test(group.runs),
                 *provenance.unfinished(group.runs, self.rows, self.column),
                 *provenance.not_started(cells[~is_difference], self.rows, self.column),
                 provenance.code(group.runs),

@@ -112,6 +112,15 @@ def left_out(runs: pd.DataFrame, usable: pd.DataFrame, rows: str, columns: str) 
     return shortened(lines) + ([f"Left out: {foreign} without {rows} or {columns}."] if foreign else [])
 
 
+def without_test(runs: pd.DataFrame) -> list[str]:
+    """A line that counts the finished runs whose data had no test part, if there are any: they have no best or last."""
+    done = runs[runs["status"] == "done"]
+    count = int(done["best_accuracy"].isna().sum())
+    if not count:
+        return []
+    return [f"No test set: {count} finished {'run' if count == 1 else 'runs'}; see --statistic validation."]
+
+
 def what_is_there(runs: pd.DataFrame) -> str:
     """What experiments these runs are, in one phrase: "2 runs (cifar10; ce; symmetric; 0.5; full, none)"."""
     found = [distinct(runs[key], ", ") for key in EXPERIMENT if key in runs and runs[key].notna().any()]

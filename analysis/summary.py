@@ -21,6 +21,7 @@ ACCURACIES = {
     "best": Measure("best_accuracy"),
     "last": Measure("last_accuracy"),
     "selected": Measure("selected_accuracy"),
+    "validation": Measure("validation_accuracy"),
 }
 STATISTICS = {name: measure.column for name, measure in ACCURACIES.items()}
 UNFINISHED = ("failed", "interrupted", "unreadable")
@@ -77,8 +78,14 @@ def selection_rules(runs: pd.DataFrame, statistics: Sequence[str]) -> str:
         "best": "best = highest test accuracy of any epoch (chosen on the test set)",
         "last": f"last = {final}",
         "selected": "selected = test accuracy at the epoch that a noisy validation split chose",
+        "validation": f"validation = highest accuracy of any epoch on {_labels(runs)} validation labels, NO TEST",
     }
     return f"Selection: {'; '.join(rules[statistic] for statistic in statistics)}. Accuracies in percent."
+
+
+def _labels(runs: pd.DataFrame) -> str:
+    kinds = sorted(runs["validation_labels"].dropna().unique()) if "validation_labels" in runs else []
+    return " and ".join(kinds) or "held-out"
 
 
 def _counts(runs: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:

@@ -36,6 +36,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.guess_on": POOLS,
     "noise.convention": ("inclusive", "exclusive"),
     "noise.definition": ("superclass_next", "superclass_uniform", "superclass_pair", "block5", "pair_100"),
+    "noise.key": ("aggre", "random1", "random2", "random3", "worse", "fine"),
+    "data.train_part": ("noisy", "clean"),
     "noise.scale": ("raw", "unit", "normalised"),
     "mask_strategy.name": ("adaptive", "fixed", "random"),
     "mask_source.name": ("self", "pretrained"),
@@ -88,6 +90,7 @@ RANGES: dict[str, Range] = {
     "pretrain.projection": Range(1),
     "pretrain.seed": Range(0, 2**32 - 1),
     "model.dropout": Range(0, 0.9),
+    "model.depth": Range(18, 50),
     "components.start": Range(0),
     "tau.value": Range(0, 1),
     "mask_strategy.aspect": Range(0, 1, above=True),
@@ -114,9 +117,12 @@ RANGES: dict[str, Range] = {
     "data.test_subset": Range(1),
     "data.validation": Range(0, 0.5),
     "data.augment.crop_padding": Range(0),
+    "data.augment.crop": Range(8),
+    "data.classes": Range(2),
     "data.image_size": Range(8, 1024),
     "trainer.epochs": Range(1),
     "trainer.batch_size": Range(2),
+    "trainer.epoch_samples": Range(1),
     "trainer.lr": Range(0, above=True),
     "trainer.momentum": Range(0, 1),
     "trainer.weight_decay": Range(0),
@@ -227,12 +233,16 @@ def _check_combinations(config: Plain) -> None:
         raise InputError("pretrain.warm_up is more than pretrain.epochs; lower it")
     if config["pretrain"]["name"] == "file" and not config["pretrain"].get("path"):
         raise InputError("pretrain=file needs pretrain.path=FILE, a checkpoint to start from")
+    if config["pretrain"]["name"] == "imagenet" and config["model"]["name"] != "imagenet_resnet":
+        raise InputError("pretrain=imagenet fits imagenet_resnet18 and imagenet_resnet50 alone: choose one as model")
     if config["mask_source"]["name"] == "pretrained" and config["mask_source"]["input_size"] is None:
         raise InputError(
             "mask_source.name=pretrained needs an input_size; choose mask_source=pretrained, which has one"
         )
     _check_noise(config)
     _check_schedule(config["trainer"])
+    _check_epoch_samples(config)
+    _check_crop(config["data"])
 
 
 def _check_noise(config: Plain) -> None:
@@ -244,9 +254,35 @@ def _check_noise(config: Plain) -> None:
             f"base_method.noise_rate: noise={noise['name']} has no rate of its own; give the share of wrong labels"
             + estimate
         )
+    if noise["name"] == "human" and not (noise.get("path") and noise.get("key")):
+        raise InputError(
+            "noise=human needs noise.path=FILE, the labels of CIFAR-10N or CIFAR-100N, and noise.key, which of them: "
+            + ", ".join(CHOICES["noise.key"])
+        )
     fits = config["data"]["name"] == "cifar100" or noise.get("map")
     if noise.get("definition") is not None and not fits:
         raise InputError(f"noise.definition={noise['definition']} is for data=cifar100 alone; set it to null")
+
+
+def _check_epoch_samples(config: Plain) -> None:
+    trainer, size = config["trainer"], config["trainer"]["epoch_samples"]
+    if size is None:
+        return
+    if size < trainer["batch_size"]:
+        raise InputError(
+            f"trainer.epoch_samples={size} is less than trainer.batch_size={trainer['batch_size']}; raise it"
+        )
+    if config["quality"]["window"] > 1:
+        raise InputError(
+            f"trainer.epoch_samples={size} has other samples each epoch, whose losses cannot be averaged over "
+            f"quality.window={config['quality']['window']} of them; set quality.window=1"
+        )
+
+
+def _check_crop(data: Plain) -> None:
+    crop, size = data["augment"].get("crop"), data.get("image_size")
+    if crop is not None and size is not None and crop > size:
+        raise InputError(f"data.augment.crop={crop} is more than data.image_size={size}; lower it")
 
 
 def _check_schedule(trainer: Plain) -> None:

@@ -25,6 +25,7 @@ from sanm.published import read_encoder
 from sanm.scoring import linear_probe
 from sanm.simclr import SimCLR
 from sanm.store import RunDirectory
+from sanm.torchvision_weights import imagenet_weights
 
 COLUMNS = ("epoch", "loss", "learning_rate", "seconds")
 WEIGHTS = "encoder.pt"
@@ -52,13 +53,14 @@ def encoder_for(
 
     ``config`` is the checked config of the run. For ``pretrain=simclr`` the encoder is trained if nobody has yet, on
     all selected images of the data set, whatever their labels or the validation split: what is held out is labels.
-    Raises InputError for a file that does not fit, PretrainingError when the training failed, Interrupted
+    ``pretrain=imagenet`` without a file is torchvision's own, fetched when it is not there. Raises InputError for a
+    file that does not fit or cannot be had, PretrainingError when the training failed, Interrupted
     once ``stop()`` is true.
     """
     name = config["pretrain"]["name"]
     if name == "none":
         return None
-    if name == "file":
+    if name in ("file", "imagenet"):
         return _from_file(config, train)
     directory = pretrained(config, device, command, stop)
     print(f"encoder  {directory.name}", flush=True)
@@ -76,7 +78,8 @@ def _weights(directory: RunDirectory) -> dict[str, Tensor]:
 
 
 def _from_file(config: Mapping[str, Any], train: TrainingSet) -> dict[str, Tensor]:
-    path = str(config["pretrain"]["path"])
+    given = config["pretrain"].get("path")
+    path = str(given or imagenet_weights(int(config["model"]["depth"]), "pretrain=imagenet", "pretrain.path"))
     with torch.random.fork_rng(devices=[]), torch.device("meta"):  # shapes alone
         network = models.build(config["model"], train.images.shape[1], train.num_classes)
         wanted = {key: value for key, value in network.state_dict().items() if isinstance(value, Tensor)}

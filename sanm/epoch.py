@@ -23,6 +23,7 @@ class EpochSummary:
     images: int  # training images drawn, views not counted
     seconds: float
     measured: bool  # whether the clean probability was estimated anew
+    drawn: Tensor | None  # positions of the samples that the epoch is of; None: all
 
 
 @dataclass

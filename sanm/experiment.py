@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from sanm import checkpoint, provenance, samples
-from sanm.data import Data, prepare
+from sanm.data import UNKNOWN, Data, prepare
+from sanm.data.bad_entries import warn_of
 from sanm.data.noise import write_dividemix_json
 from sanm.encoders import encoder_for
 from sanm.errors import InputError, Interrupted
@@ -53,6 +54,7 @@ def run(
     """
     device = choose_device(config["device"])
     data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
+    warn_of(data.left_out)
     check_enough_images(data, config)
     resumed = directory.checkpoint.exists()
     encoder = None if resumed else encoder_for(config, data.train, device, command, stop)
@@ -63,7 +65,9 @@ def run(
     if config["save_labels"]:
         write_dividemix_json(directory.path / "labels.json", data.selected_labels.numpy())
     directory.rewrite_metrics(COLUMNS, rows)
-    progress = Progress(directory.name, config["trainer"]["epochs"], trainer.epochs_done)
+    progress = Progress(
+        directory.name, config["trainer"]["epochs"], trainer.epochs_done, validation_labels=data.validation_labels
+    )
     try:
         while trainer.epochs_done < config["trainer"]["epochs"]:
             try:
@@ -125,7 +129,7 @@ def _epoch(
         "test_accuracy": scorer.test_accuracy(trainer),
         "validation_accuracy": scorer.validation_accuracy(trainer),
         "labeled_fraction": summary.labeled_fraction,
-        "clean_auroc": scorer.clean_auroc(trainer.quality.probability) if summary.measured else None,
+        "clean_auroc": scorer.clean_auroc(trainer.quality.probability, summary.drawn) if summary.measured else None,
         "learning_rate": summary.learning_rate,
         "seconds": round(summary.seconds, 3),
     }
@@ -145,6 +149,8 @@ def _finish(
     predicted = trainer.measure_and_predict()
     _write_label_quality(directory, trainer, data, predicted)
     directory.write_file("samples.npz", samples.packed(trainer, data, predicted))
+    if data.left_out:
+        directory.write_table("left_out.csv", ("key", "reason"), data.left_out)
     result = {
         "status": "done",
         "name": directory.name,
@@ -153,9 +159,12 @@ def _finish(
         "epochs": len(rows),
         "encoder": encoder_name(encoder_identity(config)) if config["pretrain"]["name"] == "simclr" else None,
         **accuracies(rows, config["trainer"]["last_window"]),
+        "validation_labels": data.validation_labels,
         "nominal_noise_rate": config["noise"].get("rate"),
         "realised_noise_rate": data.realised_noise_rate,
         "per_class_noise": data.per_class_noise,
+        "true_labels_known": 0 if data.true_labels is None else int((data.true_labels != UNKNOWN).sum()),
+        "left_out": len(data.left_out),
         "clean_auroc": scorer.clean_auroc(trainer.quality.probability),
         "label_errors": scorer.label_errors(trainer.quality.probability),
         "labeled_fraction": rows[-1]["labeled_fraction"],
@@ -168,22 +177,25 @@ def _finish(
 
 
 def accuracies(rows: Rows, last_window: int) -> dict[str, Any]:
-    """The three figures of a run, each with its selection rule, in percent.
+    """The figures of a run, each with its selection rule, in percent; None where there is nothing to take them from.
 
     ``best`` looks at the test labels; ``last`` is the mean of the final epochs; ``selected`` is the test accuracy at
-    the epoch that the noisy validation split likes best (the first of equals), None without a split.
+    the epoch that the validation split likes best (the first of equals). ``validation_accuracy`` is what the split
+    itself, whose labels are noisy as a rule, says of that epoch: no test accuracy.
     """
-    best = max(rows, key=lambda row: row["test_accuracy"])
-    final = [row["test_accuracy"] for row in rows[-last_window:]]
+    tested = [row for row in rows if row["test_accuracy"] is not None]
+    best = max(tested, key=lambda row: row["test_accuracy"], default=None)
+    final = [row["test_accuracy"] for row in tested[-last_window:]]
     judged = [row for row in rows if row["validation_accuracy"] is not None]
     selected = max(judged, key=lambda row: row["validation_accuracy"], default=None)
     return {
-        "best_accuracy": best["test_accuracy"],
-        "best_epoch": best["epoch"],
-        "last_accuracy": sum(final) / len(final),
+        "best_accuracy": best and best["test_accuracy"],
+        "best_epoch": best and best["epoch"],
+        "last_accuracy": sum(final) / len(final) if final else None,
         "last_window": last_window,
         "selected_accuracy": selected and selected["test_accuracy"],
         "selected_epoch": selected and selected["epoch"],
+        "validation_accuracy": selected and selected["validation_accuracy"],
     }
 
 

@@ -37,6 +37,17 @@ def check_mask_weights(config: Mapping[str, Any]) -> None:
         _check_weights(config["mask_source"]["weights"])
 
 
+def fetch_imagenet_weights(config: Mapping[str, Any]) -> None:
+    """See to it that the weights of ``pretrain=imagenet`` are there, before images are decoded for a run.
+
+    Raises InputError when they cannot be had.
+    """
+    if config["pretrain"]["name"] == "imagenet" and not config["pretrain"].get("path"):
+        from sanm.torchvision_weights import imagenet_weights
+
+        imagenet_weights(int(config["model"]["depth"]), "pretrain=imagenet", "pretrain.path")
+
+
 @cache
 def _check_weights(weights: str | None) -> None:  # once for all cells of a grid
     from sanm.components.mask_source import FrozenResNet18

@@ -12,22 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from sanm.errors import InputError
+from sanm.image_table import read_table
 
 Plain = dict[str, Any]
 _NEVER = object()
 
 NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
-NEUTRAL_IN_GROUPS = {"data": ("root", "download", "cache_dir", "files"), "noise": ("path",), "pretrain": ("path",)}
+NEUTRAL_IN_GROUPS = {
+    "data": ("root", "path", "download", "cache_dir", "files"),
+    "noise": ("path", "order"),
+    "pretrain": ("path",),
+}
 NO_PART_IN_ENCODERS = ("validation", "test_subset")
 SANM_ONLY = ("tau", "mask_strategy", "mask_source", "variant")
 PUBLISHED_MASK_WEIGHTS = ("IMAGENET1K_V1", "f37072fd")
 """torchvision's name for the default weights of mask_source=pretrained, and how the hash of their file begins."""
+PUBLISHED_IMAGENET_WEIGHTS = {18: "f37072fd", 34: "b627a593", 50: "0676ba61"}
+"""How the hashes of torchvision's first ImageNet weights begin, by the depth of the ResNet."""
 RATIO_KEYS = ("ratio_at_maximum", "ratio_at_minimum")
 CAME_LATER: dict[str, Plain] = {
     "quality": {"iterations": 10},
-    "trainer": {"optimizer": "sgd", "schedule": "steps"},
+    "trainer": {"optimizer": "sgd", "schedule": "steps", "compile": False},
     "variant": {"masked_target": "method", "unmasked_views": "kept"},
     "noise": {"definition": "superclass_next"},
+    "data": {"skip_bad": False},
 }
 """Settings that the first runs did not have, and what they all did: left out then, so that their names stay."""
 
@@ -43,12 +51,18 @@ def identity(config: Mapping[str, Any]) -> Plain:
         kept["base_method"] = {key: value for key, value in kept["base_method"].items() if key != "noise_rate"}
     for group, keys in NEUTRAL_IN_GROUPS.items():
         kept[group] = {key: value for key, value in config.get(group, {}).items() if key not in keys}
-    if config["data"].get("root"):
+    if config["data"].get("path"):
+        kept["data"]["fingerprint"] = _table_fingerprint(config["data"])
+    elif config["data"].get("root"):
         kept["data"]["fingerprint"] = folder_fingerprint(str(config["data"]["root"]), tuple(config["data"]["files"]))
     if config["noise"].get("path"):
         kept["noise"]["sha256"] = file_fingerprint(str(config["noise"]["path"]), "noise.path")
+    if config["noise"].get("order"):
+        kept["noise"]["order_sha256"] = file_fingerprint(str(config["noise"]["order"]), "noise.order")
     if kept["pretrain"].get("name") == "none":
         del kept["pretrain"]
+    elif kept["pretrain"]["name"] == "imagenet":
+        kept["pretrain"]["weights"] = _imagenet_weights(config)
     elif config["pretrain"].get("path"):
         kept["pretrain"]["sha256"] = file_fingerprint(str(config["pretrain"]["path"]), "pretrain.path")
     return _pruned(_without_first_choices(_without_idle_settings(kept)))
@@ -105,6 +119,13 @@ def _frozen_source(settings: Plain) -> Plain:
     return {**settings, "weights": name if found.startswith(published) else found}
 
 
+def _imagenet_weights(config: Mapping[str, Any]) -> str:
+    """torchvision's own by name, wherever they lie; others by what they hold."""
+    given, published = config["pretrain"].get("path"), PUBLISHED_IMAGENET_WEIGHTS[int(config["model"]["depth"])]
+    found = file_fingerprint(str(given), "pretrain.path") if given else published
+    return PUBLISHED_MASK_WEIGHTS[0] if found.startswith(published) else found
+
+
 def _idle_variant_keys(components: Plain, strategy: str) -> set[str]:
     idle = set() if components["smr"] else {"reconstruction_space", "reconstruction_weight"}
     if not components["nlr"]:
@@ -121,7 +142,7 @@ def _pruned(node: Any) -> Any:
 
 def run_name(config: Mapping[str, Any]) -> str:
     """Name of the run's directory: readable, then ten digits of the hash of its ``identity()``."""
-    noise = f"{config['noise']['name']}{config['noise'].get('rate', '')}"
+    noise = f"{config['noise']['name']}{config['noise'].get('rate', config['noise'].get('key', ''))}"
     parts = (config["base_method"]["name"], config["components"]["name"], noise, config["data"]["name"])
     return f"{'-'.join(parts)}-seed{config['seed']}-{digest(config)}"
 
@@ -166,13 +187,44 @@ def folder_fingerprint(root: str, patterns: tuple[str, ...]) -> str | None:
     if not files:
         return None
     top = os.path.commonpath([file.parent for file in files])  # CIFAR: with or without the outer folder
-    read = sum(file.stat().st_size for file in files) <= 512 * 2**20
+    return _fingerprint({os.path.relpath(file, top): file for file in files})
+
+
+def _table_fingerprint(data: Mapping[str, Any]) -> str:
+    columns = data["columns"]
+    return table_fingerprint(str(data["path"]), data.get("root"), tuple(sorted(columns.items())))
+
+
+@cache
+def table_fingerprint(path: str, root: str | None, columns: tuple[tuple[str, str | None], ...]) -> str:
+    """Hash of a table of images and of the files that it names, as ``folder_fingerprint`` takes them.
+
+    Files that are not there count as such. Raises InputError when the table cannot be read.
+    """
+    table = read_table(path, root, dict(columns))
+    files = {row.file: table.root / row.file for row in table.rows}
+    return f"{file_fingerprint(path, 'data.path')[:8]}{_fingerprint(files)[:8]}"
+
+
+def _fingerprint(files: Mapping[str, Path]) -> str:
+    """Of named files: what they hold, or above 512 MiB in all their size and time of change."""
+    states = {name: _state(file) for name, file in files.items()}
+    read = sum(state.st_size for state in states.values() if state) <= 512 * 2**20
     found = hashlib.sha256()
-    for file in files:
-        state = file.stat()
-        known = hashlib.sha256(file.read_bytes()).hexdigest() if read else f"{state.st_size} {state.st_mtime_ns}"
-        found.update(f"{os.path.relpath(file, top)} {known}\n".encode())
+    for name, state in states.items():
+        known = "missing"
+        if state is not None:
+            whole = f"{state.st_size} {state.st_mtime_ns}"
+            known = hashlib.sha256(files[name].read_bytes()).hexdigest() if read else whole
+        found.update(f"{name} {known}\n".encode(errors="surrogateescape"))
     return found.hexdigest()[:16]
+
+
+def _state(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat() if file.is_file() else None
+    except OSError:
+        return None
 
 
 def holds_files(root: str, patterns: tuple[str, ...]) -> bool:
@@ -181,12 +233,18 @@ def holds_files(root: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, followlinks=True):
+    """Files by patterns of their paths below the folder, in which ``*`` takes slashes too.
+
+    One that begins with a slash is a place below the folder, where it takes none: nothing else is then looked through.
+    """
+    files = [path for pattern in patterns if pattern.startswith("/") for path in folder.glob(pattern[1:])]
+    found = {path for path in files if path.is_file() and not path.name.startswith(".")}
+    anywhere = [pattern for pattern in patterns if not pattern.startswith("/")]
+    for place, folders, names in os.walk(folder, followlinks=True) if anywhere else ():
         folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
         for name in names:
             path = Path(place, name)
             relative = path.relative_to(folder).as_posix()
-            if not name.startswith(".") and any(fnmatch(relative, pattern) for pattern in patterns):
-                files.append(path)
-    return sorted(files)
+            if not name.startswith(".") and any(fnmatch(relative, pattern) for pattern in anywhere):
+                found.add(path)
+    return sorted(found)

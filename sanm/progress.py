@@ -23,8 +23,17 @@ def clock(seconds: float) -> str:
 class Progress:
     """Shows epoch, step, accuracy and the time left of one run; without a bar, a line for every so many epochs."""
 
-    def __init__(self, name: str, epochs: int, epochs_done: int, verb: str = "run", every: int = 1) -> None:
-        self._every = every
+    def __init__(
+        self,
+        name: str,
+        epochs: int,
+        epochs_done: int,
+        verb: str = "run",
+        every: int = 1,
+        validation_labels: str | None = None,
+    ) -> None:
+        """``validation_labels`` says in a word what a run without a test set is scored on."""
+        self._every, self._validation_labels = every, validation_labels
         self._epochs, self._first, self._began = epochs, epochs_done, time.perf_counter()
         self._say(f"resume   {name} at epoch {epochs_done + 1}" if epochs_done else f"{verb:<8} {name}")
         self._bar: tqdm[Any] | None = None
@@ -41,8 +50,10 @@ class Progress:
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch is done and on the disk; ``row`` is its record."""
         shown = {"loss": f"{row['loss']:.3f}"}
-        if "test_accuracy" in row:
+        if row.get("test_accuracy") is not None:
             shown["test"] = f"{row['test_accuracy']:.1f} %"
+        elif row.get("validation_accuracy") is not None:
+            shown[f"validation ({self._validation_labels} labels)"] = f"{row['validation_accuracy']:.1f} %"
         if row.get("labeled_fraction", 1) < 1:
             shown["labeled"] = f"{row['labeled_fraction']:.2f}"
         if row.get("clean_auroc") is not None:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from sanm import __version__
+from sanm.memory import release_freed_memory
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -66,6 +67,7 @@ def reset_peak_memory(device: torch.device) -> None:
     """Forget the peak of the runs that this process did before, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    release_freed_memory()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

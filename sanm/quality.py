@@ -81,9 +81,16 @@ class CleanProbability(nn.Module):
         self.register_buffer("history", torch.zeros(num_networks, window, num_samples))
         self.register_buffer("filled", torch.zeros(num_networks, dtype=torch.int64))
 
-    def update(self, network: int, losses: Tensor, remember: bool) -> None:
-        """Take the losses ``[N]`` of one scan; ``remember`` adds them to the history that later scans average over."""
+    def update(self, network: int, losses: Tensor, remember: bool, scanned: Tensor | None = None) -> None:
+        """Take the losses of one scan; ``remember`` adds them to the history that later scans average over.
+
+        ``scanned`` are the positions of the samples whose losses these are, all N if None. What was known of the others
+        stays; there is then no history, so ``window`` has to be 1.
+        """
         normalised = min_max(losses)
+        if scanned is not None:
+            self.probability[network, scanned], _ = clean_probability(normalised, self.seed, self.iterations)
+            return
         if remember:
             self.history[network] = self.history[network].roll(1, 0)
             self.history[network, 0] = normalised

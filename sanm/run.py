@@ -25,7 +25,7 @@ from omegaconf import DictConfig
 from sanm.config import checked
 from sanm.errors import InputError, Interrupted, StoppedError
 from sanm.explain import one_line
-from sanm.fetch import check_mask_weights, fetch
+from sanm.fetch import check_mask_weights, fetch, fetch_imagenet_weights
 from sanm.identity import identity, run_name
 from sanm.store import RunDirectory
 
@@ -100,6 +100,7 @@ def _train(
     from sanm import experiment
 
     check_mask_weights(config)
+    fetch_imagenet_weights(config)
     try:
         with stop_signals() as signalled:
             experiment.run(config, record, directory, command, lambda: signalled() or stop(), watch)

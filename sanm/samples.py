@@ -78,7 +78,7 @@ def _examples(trainer: Trainer, data: Data, predicted: Tensor) -> Arrays:
         "loss": torch.stack([each.losses for each in _estimates(trainer)]).mean(0).cpu()[positions].numpy(),
         **_seen(trainer, positions.to(trainer.device), clean, shrink),
     }
-    if data.true_labels is not None:
+    if data.true_labels is not None and _complete(data, data.true_labels):
         arrays["true"] = data.true_labels[positions].numpy()
     return arrays
 
@@ -169,9 +169,14 @@ def _losses(trainer: Trainer, data: Data) -> Arrays:
         "loss_range": np.stack([[float(each.losses.min()), float(each.losses.max())] for each in estimates]),
         "mixture": np.array([each.mixture or unknown for each in estimates], dtype=np.float64),
     }
-    if data.true_labels is not None:
+    if data.true_labels is not None and _complete(data, data.true_labels):
         arrays["is_wrong"] = (data.true_labels != data.train.given_labels)[some].numpy()
     return arrays
+
+
+def _complete(data: Data, truth: Tensor) -> bool:
+    """Whether the true class of every sample is known, and one of those that are given."""
+    return bool(((truth >= 0) & (truth < data.train.num_classes)).all())
 
 
 def _estimates(trainer: Trainer) -> list[Estimate]:

@@ -61,7 +61,9 @@ class TrainerSettings:
     milestones: list[int]
     decay: float
     last_window: int
+    epoch_samples: int | None
     precision: str
+    compile: bool
     optimizer: str
     schedule: str
     restart_every: int | None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sanm.data import Data, LabeledImages
+from sanm.data import UNKNOWN, Data, LabeledImages
 from sanm.trainer import Trainer
 
 FOUND_BELOW = 0.5
@@ -34,39 +34,45 @@ class Scorer:
         self._test, self._validation = data.test, data.validation
         self._right: Tensor | None = None
         if data.true_labels is not None:
-            self._right = data.true_labels == data.train.given_labels
+            self._right, self._known = data.true_labels == data.train.given_labels, data.true_labels != UNKNOWN
 
-    def test_accuracy(self, trainer: Trainer) -> float:
-        return accuracy(trainer, self._test)
+    def test_accuracy(self, trainer: Trainer) -> float | None:
+        """Accuracy on the test set; None where there is none."""
+        return None if self._test is None else accuracy(trainer, self._test)
 
     def validation_accuracy(self, trainer: Trainer) -> float | None:
-        """Accuracy on the noisy labels of the validation split; None without a split."""
+        """Accuracy on the labels of the validation split, noisy unless the data has better; None without a split."""
         return None if self._validation is None else accuracy(trainer, self._validation)
 
-    def clean_auroc(self, probability: Tensor) -> float | None:
+    def clean_auroc(self, probability: Tensor, among: Tensor | None = None) -> float | None:
         """How well ``probability [networks, N]``, its mean over networks, ranks right labels above wrong ones.
 
-        None when the truth is unknown or all labels are right, or all wrong.
+        ``among`` are the positions that count, all if None; those whose truth is not known never do. None when the
+        truth of none is known, or all labels are right, or all wrong.
         """
         from sklearn.metrics import roc_auc_score
 
-        if self._right is None or bool(self._right.all()) or not bool(self._right.any()):
+        if self._right is None:
             return None
-        score = probability.mean(0).cpu()
-        if not torch.isfinite(score).all():
+        counted = self._known
+        if among is not None:
+            counted = torch.zeros_like(counted).index_fill(0, among.cpu(), True) & counted
+        right, score = self._right[counted], probability.mean(0).cpu()[counted]
+        if bool(right.all()) or not bool(right.any()) or not torch.isfinite(score).all():
             return None
-        return float(roc_auc_score(self._right.numpy(), score.numpy()))
+        return float(roc_auc_score(right.numpy(), score.numpy()))
 
     def label_errors(self, probability: Tensor) -> dict[str, float | int | None] | None:
         """How well ``probability [networks, N]``, its mean over networks, finds the wrong labels, as shares in [0, 1].
 
         ``found_precision`` and ``found_recall`` are of the samples below FOUND_BELOW; no such sample has no precision.
         ``count`` is the number of wrong labels, ``precision_at_count`` the share of them among the ``count`` samples of
-        lowest probability, the first of equals. None when the truth is unknown or all labels are right.
+        lowest probability, the first of equals. Samples of unknown truth do not count. None when the truth of none is
+        known or all labels are right.
         """
-        if self._right is None or bool(self._right.all()):
+        if self._right is None or bool(self._right[self._known].all()):
             return None
-        wrong, score = ~self._right.numpy(), probability.mean(0).cpu().numpy()
+        wrong, score = ~self._right[self._known].numpy(), probability.mean(0).cpu()[self._known].numpy()
         found, count = score < FOUND_BELOW, int(wrong.sum())
         hits = int((found & wrong).sum())
         lowest = score.argsort(kind="stable")[:count]
@@ -82,17 +88,19 @@ def linear_probe(features: Callable[[Tensor], Tensor], data: Data) -> float | No
     """Test accuracy, in percent, of a logistic regression from frozen features to true labels.
 
     ``features`` turns uint8 images ``[N, C, H, W]`` into vectors ``[N, D]``. It is fitted to the training images, or
-    to PROBED of them, evenly spaced. None when nobody knows their true labels.
+    to PROBED of them, evenly spaced. None when nobody knows their true labels, or nothing is there to test on.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if data.true_labels is None:
+    if data.true_labels is None or data.test is None:
         return None
-    count = len(data.true_labels)
-    probed = torch.linspace(0, count - 1, min(count, PROBED), dtype=torch.float64).round().long()
+    usable = torch.nonzero((data.true_labels >= 0) & (data.true_labels < data.train.num_classes))[:, 0]
+    count = len(usable)
+    chosen = torch.linspace(0, count - 1, min(count, PROBED), dtype=torch.float64).round().long()
+    probed = usable[chosen]
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=PROBE_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # close enough by then, and it is a diagnosis

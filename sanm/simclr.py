@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from sanm import models
-from sanm.data.augment import ImageBank, normalise
+from sanm.data.augment import ImageBank, center_crop, normalise
 from sanm.data.types import Images
 from sanm.errors import DivergedError
+from sanm.memory import keep_freed_memory
 from sanm.methods import shuffled
 from sanm.precision import autocast, set_matrix_precision
 from sanm.types import Random
@@ -75,6 +76,7 @@ class SimCLR(nn.Module):
         super().__init__()
         self.settings, self.device = config["pretrain"], device
         self.random = Random(int(self.settings["seed"]), device)
+        keep_freed_memory()
         set_matrix_precision(device, self.settings["precision"])
         self.count = len(images.images)
         self.bank = ImageBank(images, config["data"]["augment"], device)
@@ -135,7 +137,7 @@ class SimCLR(nn.Module):
         self.eval()
         parts = []
         for part in images.split(EVALUATION_BATCH):
-            x = normalise(part.to(self.device), self.bank.mean, self.bank.std)
+            x = normalise(center_crop(part, self.bank.size).to(self.device), self.bank.mean, self.bank.std)
             with autocast(self.device, self.settings["precision"]):
                 maps = self.network.features(x.contiguous(memory_format=torch.channels_last))
             parts.append(maps.float().mean((2, 3)).cpu())

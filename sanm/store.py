@@ -53,8 +53,13 @@ class RunDirectory:
         return self._failure.read_text().partition("\n")[0]
 
     def accuracies(self) -> str:
-        """Best and last accuracy of the finished run, for a line on the screen."""
+        """Best and last accuracy of the finished run, for a line on the screen; without a test set, what there is."""
         result = self.result()
+        if result["best_accuracy"] is None:
+            if result["validation_accuracy"] is None:
+                return "no test set, no validation split"
+            labels, epoch = result["validation_labels"], result["selected_epoch"]
+            return f"no test set; validation ({labels} labels) {result['validation_accuracy']:.2f} % at epoch {epoch}"
         return f"best {result['best_accuracy']:.2f} %, last {result['last_accuracy']:.2f} %"
 
     def claimed(self) -> bool:

@@ -7,22 +7,25 @@ The order of a step is the same for all: index -> views -> Look -> believe -> SA
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import cross_entropy
 
 from sanm import models
+from sanm.compilation import check_compiler, compile_network
 from sanm.components import SANM
 from sanm.data import TrainingSet
-from sanm.data.augment import ImageBank, normalise
+from sanm.data.augment import ImageBank, center_crop, normalise
 from sanm.epoch import EpochSummary, EpochUnderway
 from sanm.errors import DivergedError, Interrupted
+from sanm.memory import keep_freed_memory
 from sanm.methods import Method, method_class
 from sanm.precision import autocast, set_matrix_precision
 from sanm.quality import CleanProbability
+from sanm.sampling import balanced_epoch
 from sanm.schedule import optimizer_for, set_epoch
 from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Random, Remembered, Step
 
@@ -49,8 +52,10 @@ class Trainer(nn.Module):
         self.config, self.settings, self.device = config, config["trainer"], device
         self.random = Random(int(config["seed"]), device)
         self.num_classes = train.num_classes
+        keep_freed_memory()
         set_matrix_precision(device, self.settings["precision"])
         self.given = train.given_labels.to(device)
+        self.classes = torch.arange(train.num_classes, device=device)
         self.bank = ImageBank(train, config["data"]["augment"], device)
         with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
             torch.manual_seed(int(config["seed"]))
@@ -60,6 +65,10 @@ class Trainer(nn.Module):
                 network.load_state_dict(encoder, strict=False)
         self.method.adopt(list(self._networks()))
         self.to(device).to(memory_format=torch.channels_last)
+        if self.settings["compile"]:
+            check_compiler(device)
+            for network in self._networks():
+                compile_network(network)
         self.optimizers = [self._optimizer(k) for k in range(len(self.networks))]
         self.epochs_done = 0
         self._underway: EpochUnderway | None = None  # an epoch that was left in the middle
@@ -68,10 +77,11 @@ class Trainer(nn.Module):
         config, method = self.config, self.config["base_method"]
         made = method_class(method["name"])(method, len(self.given), self.num_classes, self.settings["batch_size"])
         self.method: Method = made
+        made.epoch_samples = min(self.settings.get("epoch_samples") or len(self.given), len(self.given))
         count = 1 + max(k for turn in made.turns for k in turn)
-        channels, *size = train.images.shape[1:]
+        channels = train.images.shape[1]
         self.networks = nn.ModuleList(
-            models.build(config["model"], channels, train.num_classes, (size[0], size[1])) for _ in range(count)
+            models.build(config["model"], channels, train.num_classes, self.bank.size) for _ in range(count)
         )
         window = int(config["quality"]["window"])
         self.quality = CleanProbability(
@@ -109,7 +119,8 @@ class Trainer(nn.Module):
             self._train_turns(underway, epoch, progress, stop)
         finally:
             underway.seconds += time.perf_counter() - began
-        keeps = [self.method.keeps_label(self.quality.for_network(k), epoch) for k in range(len(self.networks))]
+        drawn = self._drawn(epoch)
+        keeps = [self.method.keeps_label(self._clean(k, drawn), epoch) for k in range(len(self.networks))]
         self.epochs_done, self._underway = epoch + 1, None
         return EpochSummary(
             epoch=epoch,
@@ -119,6 +130,7 @@ class Trainer(nn.Module):
             images=underway.images,
             seconds=underway.seconds,
             measured=underway.measured,
+            drawn=drawn,
         )
 
     def _begin_epoch(self, epoch: int) -> EpochUnderway:
@@ -135,9 +147,30 @@ class Trainer(nn.Module):
                 if underway.measured and self.method.measures_each_turn:
                     self.measure(self.quality.peer(k) for k in turn)
                 begin = Step(turn[0], epoch, float(epoch), self.random)
-                underway.begin_turn(self.method.batches(self.quality.for_network(turn[0]), begin))
+                underway.begin_turn(self._draws(begin))
             self._train_turn(turn, underway, epoch, progress, stop)
             underway.end_turn()
+
+    def _drawn(self, epoch: int) -> Tensor | None:
+        """Positions of the samples that an epoch is of; None: all."""
+        size = self.settings.get("epoch_samples")
+        if size is None or size >= len(self.given):
+            return None
+        drawn = balanced_epoch(self.given, self.num_classes, int(size), int(self.config["seed"]), epoch)
+        return drawn.to(self.device)
+
+    def _clean(self, network: int, drawn: Tensor | None) -> Tensor:
+        clean = self.quality.for_network(network)
+        return clean if drawn is None else clean[drawn]
+
+    def _draws(self, step: Step) -> Sequence[Draw]:
+        """The method's batches; of an epoch's samples it sees no more than that there are so many of them."""
+        drawn = self._drawn(step.epoch)
+        draws = self.method.batches(self._clean(step.network, drawn), step)
+        if drawn is None:
+            return draws
+        there = drawn.cpu()
+        return [Draw(there[draw.positions], draw.num_labeled) for draw in draws]
 
     def _train_turn(
         self,
@@ -180,7 +213,7 @@ class Trainer(nn.Module):
         learned = self.bank.views(method["learn_from"], count, index, self.random)
         same = method["guess_on"] == method["learn_from"]
         guessed = learned if same else self.bank.views(method["guess_on"], count, index, self.random)
-        y = one_hot(self.given[index], self.num_classes).float()
+        y = (self.given[index][:, None] == self.classes).float()
         labeled = torch.arange(len(index), device=self.device) < draw.num_labeled
         batch = Batch(index, learned, y[None], torch.ones_like(y[:, 0]), labeled, draw.num_labeled)
         return batch, Look(list(self._networks()), guessed, method["guess_mode"])
@@ -214,16 +247,18 @@ class Trainer(nn.Module):
     def measure(self, networks: Iterable[int] | None = None) -> None:
         """Estimate the clean probability anew, from the losses of some or all networks on the given labels.
 
-        Eval mode, no augmentation. What enters the history that is averaged over is the method's choice.
+        Eval mode, no augmentation, of the samples that the coming epoch is of. What enters the history that is averaged
+        over is the method's choice.
         """
+        drawn = self._drawn(self.epochs_done)
         for k in range(len(self.networks)) if networks is None else networks:
             network = self.networks[k].eval()
-            losses = [self._losses_of(network, self.bank.plain(part), part) for part in self._positions()]
-            self._estimate(k, torch.cat(losses))
+            losses = [self._losses_of(network, self.bank.plain(part), part) for part in self._positions(drawn)]
+            self._estimate(k, torch.cat(losses), drawn)
 
     @torch.no_grad()
     def measure_and_predict(self) -> Tensor:
-        """``measure()`` for all networks, and the predicted classes ``[N]`` of the training samples, in one scan."""
+        """Measure all samples for all networks, and predict their classes ``[N]``, in one scan."""
         self.networks.eval()
         networks = [Remembered(network) for network in self._networks()]
         losses: list[list[Tensor]] = [[] for _ in networks]
@@ -238,13 +273,14 @@ class Trainer(nn.Module):
             self._estimate(k, torch.cat(own))
         return torch.cat(predicted)
 
-    def _estimate(self, k: int, losses: Tensor) -> None:
+    def _estimate(self, k: int, losses: Tensor, scanned: Tensor | None = None) -> None:
         if not losses.isfinite().all():
             raise DivergedError(f"a training sample's loss is not finite before epoch {self.epochs_done + 1}")
-        self.quality.update(k, losses, self.method.remembers_losses(self.epochs_done))
+        self.quality.update(k, losses, self.method.remembers_losses(self.epochs_done), scanned)
 
-    def _positions(self) -> tuple[Tensor, ...]:
-        return torch.arange(len(self.given), device=self.device).split(EVALUATION_BATCH)
+    def _positions(self, drawn: Tensor | None = None) -> tuple[Tensor, ...]:
+        every = torch.arange(len(self.given), device=self.device) if drawn is None else drawn
+        return every.split(EVALUATION_BATCH)
 
     @torch.no_grad()
     def _losses_of(self, network: Answers, x: Tensor, index: Tensor) -> Tensor:
@@ -258,7 +294,7 @@ class Trainer(nn.Module):
         self.networks.eval()
         parts = []
         for part in images.split(EVALUATION_BATCH):
-            x = normalise(part.to(self.device), self.bank.mean, self.bank.std)
+            x = normalise(center_crop(part, self.bank.size).to(self.device), self.bank.mean, self.bank.std)
             with self._autocast():
                 logits = self.method.predict(list(self._networks()), x.contiguous(memory_format=torch.channels_last))
             parts.append(logits.argmax(-1))

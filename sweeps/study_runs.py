@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import csv
-import sys
 import time
 from functools import partial
 from pathlib import Path
 
-from sanm.errors import InputError
+from sanm.errors import InputError, Interrupted
 from sanm.explain import one_line
 from sanm.identity import identity, run_name
-from sanm.run import FAILED, MISSING, REQUEUE, train_or_skip
+from sanm.run import FAILED, MISSING, REQUEUE, Stop, train_or_skip
 from sanm.store import RunDirectory
 from sweeps.study import COLUMNS, Study, run_config
 from sweeps.study_trials import Row, Score, TrialFailedError, Watch
@@ -19,8 +18,8 @@ from sweeps.study_trials import Row, Score, TrialFailedError, Watch
 SECONDS_BETWEEN_LOOKS = 2.0
 
 
-def run_cell(study: Study, overrides: list[str], watch: Watch | None) -> Score:
-    """Train what is left of the run, if anything. What it must raise is said at ``RunCell``."""
+def run_cell(study: Study, overrides: list[str], watch: Watch, stop: Stop = lambda: False) -> Score:
+    """Train what is left of the run, if anything. What it raises is said at ``RunCell``; ``stop()`` is as a signal."""
     try:
         config = run_config(overrides)
     except Exception as error:  # values that do not go together are this trial's own affair
@@ -28,29 +27,34 @@ def run_cell(study: Study, overrides: list[str], watch: Watch | None) -> Score:
         if explained is None:
             raise
         raise TrialFailedError(explained) from error
-    looking = None if watch is None else partial(watch, epochs=config["trainer"]["epochs"])
-    status = train_or_skip(config, overrides, watch=looking)
+    looking = partial(watch, epochs=config["trainer"]["epochs"])
+    status = train_or_skip(config, overrides, stop, looking)
     directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(identity(config)))
     while status == MISSING:  # another process is at the run
         _wait(directory)
-        status = train_or_skip(config, overrides, watch=looking)
-    if status == REQUEUE:  # a signal: the trial stays open, and is taken up again when the command is repeated
-        sys.exit(REQUEUE)
+        status = train_or_skip(config, overrides, stop, looking)
+    if status == REQUEUE:
+        raise Interrupted(f"{directory.name} was stopped")
     if status == FAILED:
         raise TrialFailedError(f"{directory.name}: {directory.failure_reason()}")
-    return Score(directory.name, best_accuracy(directory, study.selection))
+    rows = epochs_of(directory, study.selection)
+    looking(rows)  # what a run that was there already has to tell; it is not stopped by it
+    return Score(directory.name, max(float(row[COLUMNS[study.selection]]) for row in rows))
 
 
-def best_accuracy(directory: RunDirectory, selection: str) -> float:
-    """The highest accuracy of any epoch of a finished run, by the selection rule, in percent.
+def epochs_of(directory: RunDirectory, selection: str) -> list[Row]:
+    """The epochs of a finished run, at least one, each with its accuracy by the selection rule.
 
-    Raises InputError when the record does not hold it.
+    Raises InputError when the record does not hold them.
     """
     file = directory.path / "metrics.csv"
     try:
         with open(file, newline="") as handle:
             rows: list[Row] = list(csv.DictReader(handle))
-        return max(float(row[COLUMNS[selection]]) for row in rows)
+        if all(row[COLUMNS[selection]] == "" for row in rows):
+            raise InputError(f"{file} has no {COLUMNS[selection]}: choose another study.selection, or other data")
+        max(float(row[COLUMNS[selection]]) for row in rows)  # all of them are numbers, and there are some
+        return rows
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{file} does not hold the run's epochs: delete its folder to train it again") from error
 

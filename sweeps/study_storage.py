@@ -6,6 +6,7 @@ Importing this imports Optuna.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
+from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -28,6 +30,10 @@ SECONDS_TO_CONNECT = 10
 SECONDS_FOR_SQLITE = 60
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class OutOfReachError(InputError):
+    """The storage does not answer. No run has failed by it: whoever was at a trial leaves it as it is."""
 
 
 def address(study: Study) -> str:
@@ -103,7 +109,7 @@ def find(study: Study) -> optuna.Study:
 
 @contextmanager
 def reachable(url: str) -> Iterator[str]:
-    """Turn errors of the storage at ``url`` into InputError, one line."""
+    """Turn errors of the storage at ``url`` into one line: OutOfReachError, or InputError where a module is missing."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -114,9 +120,47 @@ def reachable(url: str) -> Iterator[str]:
         extra = "; pip install 'sanm[postgres]'" if module == "psycopg" else ""
         raise InputError(f"study.storage={shown(url)} needs the module {module}{extra}") from error
     except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-        raise InputError(
+        raise OutOfReachError(
             f"study.storage={shown(url)} cannot be reached ({_reason(error, url)}); the same command goes on later"
         ) from error
+
+
+class _Journal(JournalFileBackend):
+    """A journal that a full disk or a kill does not spoil, under a lock that dies with its owner."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file, lock_obj=_JournalLock(Path(file)))
+        self._file = file
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            raise OutOfReachError(
+                f"study.storage=journal:{self._file} cannot be written ({error.strerror}): "
+                "the same command goes on once it can"
+            ) from error
+
+
+class _JournalLock(JournalFileOpenLock):
+    """The kernel's lock in the place of Optuna's. Whoever has it cuts off half a line, behind which nobody reads on."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(str(file))
+        self._file, self._lock = file, FileLock(f"{file}.lock")
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        with open(self._file, "r+b") as journal:
+            size = journal.seek(0, os.SEEK_END)
+            journal.seek(max(0, size - 1))
+            if journal.read() not in (b"", b"\n"):
+                journal.seek(0)
+                journal.truncate(journal.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
 
 
 def _refuse_changes(study: Study, changes: list[str]) -> None:
@@ -133,7 +177,7 @@ def _storage(url: str) -> BaseStorage:
     if url.startswith("journal:"):
         file = url.removeprefix("journal:")
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(file, lock_obj=JournalFileOpenLock(file)))
+        return JournalStorage(_Journal(file))
     return RDBStorage(url, engine_kwargs=_engine(url))
 
 
@@ -145,8 +189,10 @@ def _engine(url: str) -> dict[str, Any]:
 
 
 def _reason(error: BaseException, url: str) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
+    from sqlalchemy.exc import PendingRollbackError
+
+    while (behind := error.__context__ if isinstance(error, PendingRollbackError) else error.__cause__) is not None:
+        error = behind
     line = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
     secret = urlsplit(url).password if "@" in url else None
     line = re.sub(r"://\S*@", "://", line)

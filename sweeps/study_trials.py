@@ -7,6 +7,7 @@ trial whose worker was killed is taken up by another, with its parameters, from 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import statistics
 import warnings
@@ -19,13 +20,14 @@ from filelock import FileLock
 from hydra.utils import instantiate
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from sanm.errors import InputError, StoppedError
+from sanm.errors import InputError, Interrupted, StoppedError
 from sweeps.study import COLUMNS, Dimension, Study, Value, assignments
 from sweeps.study_folder import StudyFolder
+from sweeps.study_storage import address, reachable
 
 CELLS, RUNS, REASON, ATTEMPTS, RETRY_OF = "cells", "runs", "reason", "attempts", "retry_of"
 """User attributes of a trial: accuracy of each finished run, their names, why it failed, how often it was taken since
-its last finished run, which failed trial it repeats."""
+its last epoch, which failed trial it repeats."""
 
 MOST_ATTEMPTS = 5
 
@@ -50,9 +52,9 @@ class Score:
     value: float
 
 
-RunCell = Callable[[Study, list[str], "Watch | None"], Score]
-"""Trains what is left of a run, given its overrides, and calls ``Watch``, if there is one, after every epoch. Raises
-TrialFailedError when the run failed, InputError when nothing can be trained here."""
+RunCell = Callable[[Study, list[str], Watch], Score]
+"""Trains what is left of a run, given its overrides, and calls ``Watch`` after every epoch. Raises
+TrialFailedError when the run failed, InputError when nothing can be trained here, Interrupted after a signal."""
 
 
 def work(study: Study, store: optuna.Study, folder: StudyFolder, run_cell: RunCell) -> None:
@@ -198,7 +200,7 @@ def run_trial(study: Study, store: optuna.Study, trial: Trial, run_cell: RunCell
         trial.set_user_attr(REASON, str(error))
         store.tell(trial, state=TrialState.FAIL)
         _say(trial, f"failed: {error}")
-    except (KeyboardInterrupt, InputError):  # no fault of the trial
+    except (KeyboardInterrupt, Interrupted, InputError):  # no fault of the trial
         trial.set_user_attr(ATTEMPTS, trial.user_attrs[ATTEMPTS] - 1)
         raise
     else:
@@ -210,45 +212,73 @@ def run_trial(study: Study, store: optuna.Study, trial: Trial, run_cell: RunCell
 def _scores(study: Study, trial: Trial, params: Mapping[str, Value], run_cell: RunCell) -> list[float]:
     """Accuracy of every run, in the order of the study's cells. Raises StoppedError where the pruner says so."""
     by_epoch = study.report == "epoch"
-    reports = Reports(trial)
-    scores: dict[str, float] = {}
-    runs: dict[str, str] = {}
+    reports = Reports(study, trial)
+    scores: dict[str, float] = dict(trial.user_attrs.get(CELLS, {}))  # of a trial that is taken up again
+    runs: dict[str, str] = dict(trial.user_attrs.get(RUNS, {}))
     order = list(enumerate(study.cells))
     if not by_epoch:
         random.Random(f"{study.name} {trial.number}").shuffle(order)  # so that no run is always judged first
     for done, (position, cell) in enumerate(order, start=1):
-        watch = _watch(study, reports, position) if by_epoch else None
-        score = run_cell(study, study.run_overrides(params, cell), watch)
+        score = run_cell(study, study.run_overrides(params, cell), _watch(study, reports, position))
         scores[cell.key], runs[cell.key] = score.value, score.run
         _remember(trial, scores, runs)
         if not by_epoch:
-            reports.add(score.value, position, last=done == len(order))
+            reports.tell(score.value, position)
+        if not by_epoch and done < len(order):
+            reports.judge()
     return [scores[cell.key] for cell in study.cells]
 
 
 class Reports:
-    """What the pruner is told of a trial; a trial that is taken up again has reported some of it."""
+    """What the pruner is told of a trial; a trial that is taken up again has reported some of it.
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
+    This is in the middle of a run as well, whose failure it would be unless a storage that is gone were InputError.
+    """
+
+    def __init__(self, study: Study, trial: Trial) -> None:
+        self._trial, self._address = trial, address(study)
         self._steps = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+        self._attempts = int(trial.user_attrs[ATTEMPTS])
 
-    def add(self, value: float, step: int, last: bool) -> None:
-        """Report, and raise StoppedError when the pruner wants no more; after the ``last`` step nothing is saved."""
+    def advanced(self) -> None:
+        """A run has come an epoch further, so the trial does not kill its workers."""
+        if self._attempts > 1:
+            with reachable(self._address):
+                self._trial.set_user_attr(ATTEMPTS, 1)
+            self._attempts = 1
+
+    def tell(self, value: float, step: int) -> None:
+        """Report a value, unless it was reported before."""
         if step not in self._steps:
-            self._trial.report(value, step)
+            with reachable(self._address):
+                self._trial.report(value, step)
             self._steps.add(step)
-        if not last and self._trial.should_prune():
-            raise StoppedError
+
+    def judge(self) -> None:
+        """Raise StoppedError when the pruner wants no more of the trial."""
+        with reachable(self._address):
+            if self._trial.should_prune():
+                raise StoppedError
 
 
 def _watch(study: Study, reports: Reports, position: int) -> Watch:
-    """Reports a run's best accuracy so far, at every epoch."""
+    """For a pruner that judges epochs, reports a run's best accuracy so far at every one.
+
+    Also at those that a worker saved and could not tell of any more.
+    """
     column = COLUMNS[study.selection]
 
     def watch(rows: Sequence[Row], epochs: int) -> None:
-        epoch = int(rows[-1]["epoch"])
-        reports.add(max(float(row[column]) for row in rows), position * epochs + epoch, last=epoch == epochs)
+        reports.advanced()
+        if rows[-1][column] in (None, ""):
+            raise InputError(f"runs of this study have no {column}: choose another study.selection, or other data")
+        if study.report != "epoch":
+            return
+        best = itertools.accumulate((float(row[column]) for row in rows), max)
+        for row, value in zip(rows, best, strict=True):
+            reports.tell(value, position * epochs + int(row["epoch"]))
+        if len(rows) < epochs:  # at the end there is nothing to save
+            reports.judge()
 
     return watch
 

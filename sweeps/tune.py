@@ -11,19 +11,22 @@ what a study writes is said in docs/studies.md; studies and their keys are in co
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
 from hydra import initialize_config_dir
 
 from sanm.config import CONF
+from sanm.errors import Interrupted
 from sanm.explain import one_line
 from sanm.multirun import check_writable
-from sanm.run import MISSING, REFUSED
+from sanm.run import MISSING, REFUSED, REQUEUE, Stop
 from sanm.run import main as run_main
 from sweeps.study import SELECTIONS, Study, check_runs, study_of
 from sweeps.study_folder import StudyFolder
@@ -32,13 +35,18 @@ if TYPE_CHECKING:
     import optuna
 
 REPORT, WORKER = "report", "worker"
+OUT_OF_REACH = os.EX_UNAVAILABLE
+"""How a worker ends, without a word, when the study's storage is gone: its command says so once for all workers."""
 NEW_STARTS = 3
 """How often one worker that died is started again."""
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def command_line() -> None:
-    """What ``sys.argv`` asks for; exits with 0 when the study is complete, 3 when trials are left, 2 on bad input."""
+    """What ``sys.argv`` asks for; exits with 0 when the study is complete, 3 when trials are left, 2 on bad input.
+
+    75 when a signal stopped it: the run has saved, and the same command goes on.
+    """
     words = sys.argv[1:]
     if not words or {"--help", "-h"} & set(words):
         print(__doc__)
@@ -46,7 +54,9 @@ def command_line() -> None:
     role = words[0] if words[0] in (REPORT, WORKER) else ""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            status = _act(role, words[1:] if role else words)
+            status = _worker(words[1:]) if role == WORKER else _act(role, words[1:] if role else words)
+        except Interrupted:  # the trial stays open, and is taken up when the command is repeated
+            status = REQUEUE
         except Exception as error:
             explained = one_line(error)
             if explained is None:
@@ -67,8 +77,6 @@ def _act(role: str, words: Sequence[str]) -> int:
     study_trials.check_search(study)
     store = study_storage.find(study) if role == REPORT else study_storage.create(study, folder)
     with study_storage.reachable(study_storage.address(study)):
-        if role == WORKER:
-            return _work(study, store, folder)
         if role == REPORT:
             return _report(study, store)
         if study.retry:
@@ -77,13 +85,31 @@ def _act(role: str, words: Sequence[str]) -> int:
         ended = study_trials.ended(store.get_trials(deepcopy=False))
         print(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}", flush=True)
         status = _supervise(study.workers, words) if study.workers > 1 else _work(study, store, folder)
-        return _report(study, store) or status or _left(study, store)
+        if status == OUT_OF_REACH:
+            store.set_user_attr(study_storage.OVERRIDES, list(study.overrides))  # says why, if that is still so
+            print("worker   ended because study.storage was out of reach; now it is there again", flush=True)
+        _report(study, store)
+        return REFUSED if status == REFUSED else _left(study, store)
 
 
-def _work(study: Study, store: optuna.Study, folder: StudyFolder) -> int:
+def _worker(words: Sequence[str]) -> int:
+    """Work until no trial is left, or until the command that started this, the first word, is gone."""
+    from sweeps import study_storage
+
+    command, study = int(words[0]), study_of(words[1:])
+    folder = StudyFolder(study.folder)
+    try:
+        store = study_storage.create(study, folder)
+        with study_storage.reachable(study_storage.address(study)):
+            return _work(study, store, folder, stop=lambda: os.getppid() != command)
+    except study_storage.OutOfReachError:
+        return OUT_OF_REACH
+
+
+def _work(study: Study, store: optuna.Study, folder: StudyFolder, stop: Stop = lambda: False) -> int:
     from sweeps import study_runs, study_trials
 
-    study_trials.work(study, store, folder, study_runs.run_cell)
+    study_trials.work(study, store, folder, partial(study_runs.run_cell, stop=stop))
     return 0
 
 
@@ -109,8 +135,8 @@ def _left(study: Study, store: optuna.Study) -> int:
 
 
 def _supervise(count: int, words: Sequence[str]) -> int:
-    """Start workers and start those that die again, a few times. Returns the status of bad input that one met, or 0."""
-    command = [sys.executable, "-m", "sweeps.tune", WORKER, *words]
+    """Start workers and start those that die again, a few times. Returns REFUSED or OUT_OF_REACH when one ended so."""
+    command = [sys.executable, "-m", "sweeps.tune", WORKER, str(os.getpid()), *words]
     signal.signal(signal.SIGTERM, _end)
     workers = [subprocess.Popen(command) for _ in range(count)]
     starts = [0] * count
@@ -122,12 +148,14 @@ def _supervise(count: int, words: Sequence[str]) -> int:
         for worker in workers:
             if worker.poll() is None:
                 worker.terminate()
-    return REFUSED if any(worker.returncode == REFUSED for worker in workers) else 0
+    ends = {worker.returncode for worker in workers}
+    return next((status for status in (REFUSED, OUT_OF_REACH) if status in ends), 0)
 
 
 def _restarted(workers: list[subprocess.Popen[bytes]], starts: list[int], command: list[str]) -> bool:
     """Start those again that died and have starts left. Returns whether there were any."""
-    died = [k for k, worker in enumerate(workers) if worker.poll() not in (None, 0, REFUSED) and starts[k] < NEW_STARTS]
+    meant = (None, 0, REFUSED, OUT_OF_REACH)
+    died = [k for k, worker in enumerate(workers) if worker.poll() not in meant and starts[k] < NEW_STARTS]
     for place in died:
         print(f"worker   {workers[place].pid} died; another takes its trial up", flush=True)
         workers[place] = subprocess.Popen(command)

@@ -1,6 +1,6 @@
 """A process that trains cells one after another: command lines come in on stdin, statuses go out on a pipe.
 
-``python -m sweeps.worker FD`` is started by a launcher and ends with it: when stdin closes, or, in the middle of a
+``python -m sweeps.worker FD PID`` is started by a launcher and ends with it: when stdin closes, or, in the middle of a
 run, when the launcher is gone, after the run has saved what it has.
 """
 
@@ -38,7 +38,7 @@ def run_cell(overrides: list[str], stop: Callable[[], bool] = lambda: False) -> 
 
 def main() -> None:
     """Take cells until there are no more, or until this process should be replaced by a fresh one."""
-    answers, launcher = int(sys.argv[1]), os.getppid()
+    answers, launcher = map(int, sys.argv[1:])
     warnings.showwarning = show_warning
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C: the launcher says what to do
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -52,7 +52,7 @@ class _Worker:
         receive, send = os.pipe()
         output: IO[bytes] | None = open(slot.log, "ab") if slot.log else None  # noqa: SIM115 - closed below
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sweeps.worker", str(send)],
+            [sys.executable, "-m", "sweeps.worker", str(send), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +89,25 @@ def command(tmp_path: Path) -> Command:
         )
 
     return call
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 150 kB, where the system lets us mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    try:
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", folder], capture_output=True, check=False
+        )
+    except OSError:
+        pytest.skip("cannot mount here")
+    if made.returncode:
+        pytest.skip("not allowed to mount here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def remount(disk: Path, option: str) -> None:
+    """Give the file system another size (``size=20m``), or make it one that can only be read (``ro``)."""
+    subprocess.run(["mount", "-o", f"remount,{option}", disk], check=True)

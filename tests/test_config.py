@@ -40,7 +40,9 @@ def test_every_shipped_option_composes(group: str) -> None:
             config_of(
                 f"{group}={option.stem}",
                 "base_method.warm_up=2",
-                *([f"{group}.path=x"] if option.stem == "file" else []),
+                *([f"{group}.path=x"] if option.stem in ("file", "human") else []),
+                *(["noise.key=worse"] if option.stem == "human" else []),
+                *(["model=imagenet_resnet18"] if option.stem == "imagenet" else []),
             )
 
 
@@ -83,6 +85,16 @@ def test_every_shipped_option_composes(group: str) -> None:
         (("pretrain=file",), r"pretrain=file needs pretrain\.path=FILE"),
         (("model=resnet18", "model.block=big"), r"model\.block=big: choose one of basic, bottleneck"),
         (("model=cnn9", "model.dropout=1"), r"model\.dropout=1.*: must be a number in \[0, 0\.9\]"),
+        (("pretrain=imagenet",), r"pretrain=imagenet fits imagenet_resnet18 and imagenet_resnet50 alone"),
+        (("model=imagenet_resnet18", "model.depth=101"), r"model\.depth=101: must be a number in \[18, 50\]"),
+        (("noise=human",), r"noise=human needs noise\.path=FILE, .*: aggre, random1, random2, random3, worse, fine$"),
+        (("noise=human", "noise.path=x"), r"noise=human needs noise\.path=FILE"),
+        (("noise=human", "noise.path=x", "noise.key=worst"), r"noise\.key=worst: choose one of aggre"),
+        (("data=clothing1m", "data.train_part=all"), r"data\.train_part=all: choose one of noisy, clean"),
+        (("data=csv", "data.augment.crop=64"), r"data\.augment\.crop=64 is more than data\.image_size=32; lower it"),
+        (("data=csv", "+data.columns.lable=x"), r"data\.columns\.lable: no such key; there are file, label, split"),
+        (("data=csv", "data.columns.label=null"), r"data\.columns\.label=None: must be a word"),
+        (("data=csv", "data.skip_bad=yes_please"), r"data\.skip_bad=yes_please: must be true or false"),
         (("seed=-1",), r"seed=-1"),
         (("seed=1.5",), r"seed"),
         (
@@ -120,8 +132,9 @@ def test_paper_preset_is_the_papers_protocol() -> None:
     config = config_of("preset=paper", "data=cifar100", "noise.rate=0.8")
     assert config["trainer"] == {
         "epochs": 300, "batch_size": 64, "lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4,
-        "milestones": [150], "decay": 0.1, "last_window": 10, "precision": "fp32", "optimizer": "sgd",
-        "schedule": "steps", "restart_every": None, "lr_min": None, "late_momentum": None, "tables": {},
+        "milestones": [150], "decay": 0.1, "last_window": 10, "precision": "fp32", "compile": False, "optimizer": "sgd",
+        "schedule": "steps", "restart_every": None, "lr_min": None, "late_momentum": None, "epoch_samples": None,
+        "tables": {},
     }  # fmt: skip
     assert config["model"]["widths"] == [64, 128, 256, 512]
     assert (config["base_method"]["warm_up"], config["base_method"]["lambda_u"]) == (30, 150)
@@ -229,6 +242,7 @@ def test_coteaching_can_estimate_what_nobody_knows() -> None:
         "trainer.optimizer=sgd",
         "variant.masked_target=method",
         "variant.unmasked_views=kept",
+        "trainer.epoch_samples=null",
     ],
 )
 def test_settings_that_came_later_leave_the_names_of_earlier_runs(first: str) -> None:
@@ -236,6 +250,89 @@ def test_settings_that_came_later_leave_the_names_of_earlier_runs(first: str) ->
     group, _, key = first.partition("=")[0].partition(".")
     assert key not in record_of()[group]
     assert name("variant.masked_target=prediction") != name() != name("quality.iterations=20")
+
+
+def test_settings_of_a_folder_that_came_later_leave_the_names_of_earlier_runs() -> None:
+    config = config_of("data=image_folder", "noise=none")
+    data = config["data"]
+    older = {key: value for key, value in data.items() if key != "skip_bad"}
+    older["augment"] = {key: value for key, value in data["augment"].items() if key != "crop"}
+    assert identity({**config, "data": older}) == identity(config)
+    assert identity({**config, "data": {**data, "skip_bad": True}}) != identity(config)
+
+
+@pytest.mark.parametrize("data", ["csv", "clothing1m", "animal10n", "webvision", "food101n"])
+def test_real_labels_get_no_noise_unless_that_is_asked_for(data: str) -> None:
+    assert config_of(f"data={data}")["noise"] == {"name": "none"}
+    assert config_of(f"data={data}", "noise=symmetric", "noise.rate=0.2")["noise"]["rate"] == 0.2
+
+
+@pytest.mark.parametrize("preset", ["clothing1m", "animal10n", "webvision", "food101n"])
+@pytest.mark.parametrize("method", ["ce", "coteaching", "elr_plus", "dividemix", "c2d"])
+def test_presets_of_real_data_take_every_method(preset: str, method: str) -> None:
+    more = ("base_method.forget_rate=estimated",) if method == "coteaching" else ()
+    config = config_of(f"preset={preset}", f"base_method={method}", *more)
+    assert config["data"]["name"] == preset
+    assert config["noise"]["name"] == "none"
+    if preset in ("clothing1m", "food101n"):
+        assert config["pretrain"]["name"] == "imagenet"
+
+
+def test_clothing1m_preset_is_dividemixs_protocol() -> None:
+    config = config_of("preset=clothing1m")
+    trainer, method = config["trainer"], config["base_method"]
+    assert (trainer["epochs"], trainer["milestones"], trainer["epoch_samples"]) == (80, [40], 32_000)
+    assert (trainer["batch_size"], trainer["lr"], trainer["weight_decay"]) == (32, 0.002, 1e-3)
+    assert (method["warm_up"], method["lambda_u"], method["alpha"], method["threshold"]) == (1, 0, 0.5, 0.5)
+    assert method["confidence_penalty"]
+    assert (config["model"]["depth"], config["data"]["augment"]["crop"]) == (50, 224)
+
+
+def test_imagenet_weights_count_by_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = ("model=imagenet_resnet50", "pretrain=imagenet")
+    assert record_of(*fits)["pretrain"] == {"name": "imagenet", "weights": "IMAGENET1K_V1"}
+    (tmp_path / "own.pth").write_bytes(b"1")
+    own = (*fits, f"pretrain.path={tmp_path / 'own.pth'}")
+    assert name(*own) != name(*fits) != name("model=imagenet_resnet50")
+    monkeypatch.setattr("sanm.identity.file_fingerprint", lambda path, key: "0676ba6101234567")
+    assert name(*own) == name(*fits), "a copy of torchvision's file is torchvision's"
+
+
+def test_human_labels_are_known_by_file_and_key(tmp_path: Path) -> None:
+    for place, content in (("a.pt", b"1"), ("b.pt", b"1"), ("c.pt", b"2")):
+        (tmp_path / place).write_bytes(content)
+
+    def human(file: str, key: str = "worse", *more: str) -> str:
+        return name("data=cifar10", f"data.root={tmp_path}", "noise=human", f"noise.path={tmp_path / file}",
+                    f"noise.key={key}", *more)  # fmt: skip
+
+    assert "-humanworse-cifar10-" in human("a.pt")
+    assert human("a.pt") == human("b.pt") != human("c.pt")
+    assert human("a.pt") != human("a.pt", "aggre")
+    ordered = [human("a.pt", "worse", f"noise.order={tmp_path / file}") for file in ("a.pt", "b.pt", "c.pt")]
+    assert human("a.pt") != ordered[0] == ordered[1] != ordered[2]
+
+
+def test_a_table_is_known_by_its_rows_and_the_files_it_names(tmp_path: Path) -> None:
+    def table(folder: str, text: str = "file,label,other\na.png,1,2\nb.png,2,1\n", image: bytes = b"x") -> str:
+        place = tmp_path / folder
+        place.mkdir()
+        (place / "labels.csv").write_text(text)
+        (place / "a.png").write_bytes(image)
+        return str(place / "labels.csv")
+
+    first = table("first")
+    assert name("data=csv", f"data.path={first}") == name("data=csv", f"data.path={table('moved')}")
+    others = [table("rows", "file,label,other\na.png,2,2\nb.png,2,1\n"), table("image", image=b"y"), table("whole")]
+    (tmp_path / "whole" / "b.png").write_bytes(b"the first one lacks it")
+    (tmp_path / "whole" / "c.png").write_bytes(b"no row names it")
+    names = {name("data=csv", f"data.path={path}") for path in (first, *others)}
+    names.add(name("data=csv", f"data.path={first}", "data.columns.label=other"))
+    assert len(names) == 5
+    elsewhere = name("data=csv", f"data.path={first}", f"data.root={tmp_path / 'whole'}")
+    assert elsewhere == name("data=csv", f"data.path={others[2]}"), "what the files hold counts, not where they lie"
+    with pytest.raises(InputError, match=r"data\.path=.*none\.csv cannot be read"):
+        name("data=csv", f"data.path={tmp_path / 'none.csv'}")
 
 
 def with_definition(definition: str | None) -> str:
@@ -382,6 +479,19 @@ def test_a_moved_folder_is_the_same_data_and_a_changed_one_is_not(tmp_path: Path
     assert folder_fingerprint(str(tmp_path), ("none/*",)) is None
     with pytest.raises(InputError, match=r"data\.root=.* is not a folder"):
         folder_fingerprint(str(tmp_path / "none"), ("train/*",))
+
+
+def test_a_pattern_with_a_slash_in_front_is_a_place(tmp_path: Path) -> None:
+    for place in ("list.txt", "in/list.txt", "in/deep/list.txt", ".hidden.txt"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(place)
+    by_pattern = {pattern: folder_fingerprint(str(tmp_path), (pattern,)) for pattern in ("/*.txt", "/*/*.txt", "*.txt")}
+    assert len({*by_pattern.values()} - {None}) == 3
+    before = by_pattern["/*.txt"]
+    (tmp_path / "in" / "more.txt").write_text("elsewhere")
+    folder_fingerprint.cache_clear()
+    assert folder_fingerprint(str(tmp_path), ("/*.txt",)) == before
+    assert folder_fingerprint(str(tmp_path), ("/*/*.txt",)) != by_pattern["/*/*.txt"]
 
 
 def test_every_ranged_key_exists_somewhere() -> None:

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from analysis.load import load
 from analysis.tables.components import table
 from sanm import experiment
-from sanm.data import Data, prepare
+from sanm.data import UNKNOWN, Data, prepare
 from sanm.experiment import accuracies, check_enough_images
 from sanm.identity import identity, run_name
+from sanm.scoring import Scorer
 from sanm.store import RunDirectory
 from tests.conftest import SMALL, config_of
+from tests.data.pictures import paint
 
 
 def run_in(folder: Path, *overrides: str) -> RunDirectory:
@@ -90,6 +93,110 @@ def test_the_three_figures_and_their_rules() -> None:
     assert (found["selected_accuracy"], found["selected_epoch"]) == (40.0, 3), "the first of equals"
     without = [{**row, "validation_accuracy": None} for row in rows]
     assert accuracies(without, 1)["selected_accuracy"] is None
+
+
+def test_without_a_test_set_the_figures_of_one_are_null() -> None:
+    rows = [{"epoch": e + 1, "test_accuracy": None, "validation_accuracy": v} for e, v in enumerate((5.0, 30.0, 20.0))]
+    assert accuracies(rows, 2) == {
+        "best_accuracy": None,
+        "best_epoch": None,
+        "last_accuracy": None,
+        "last_window": 2,
+        "selected_accuracy": None,
+        "selected_epoch": 2,
+        "validation_accuracy": 30.0,
+    }
+    nothing = accuracies([{**row, "validation_accuracy": None} for row in rows], 1)
+    assert {value for key, value in nothing.items() if key != "last_window"} == {None}
+
+
+def table_of(folder: Path, test_rows: int = 0) -> Path:
+    """A table of 60 small images in three colors, a sixth of the labels wrong, half of the truth known."""
+    lines = ["file,label,true_label,split"]
+    for position in range(60 + test_rows):
+        true = position % 3
+        given = (true + 1) % 3 if position % 6 == 0 else true
+        paint(folder / f"{position}.png", tuple(150 * (channel == true) + position for channel in range(3)), (8, 8))
+        known, split = true if position % 2 == 0 else "", "train" if position < 60 else "test"
+        lines.append(f"{position}.png,{given},{known},{split}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    return folder / "labels.csv"
+
+
+REAL = ("data=csv", "data.image_size=8", "base_method=ce", "trainer.batch_size=16", "trainer.epochs=2",
+        "trainer.milestones=[]", "data.subset=null", "data.test_subset=null", "base_method.warm_up=1")  # fmt: skip
+
+
+def test_a_run_without_a_test_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = tmp_path / "runs"
+    with pytest.warns(UserWarning, match=r"data=csv has no test part: accuracy is known on the noisy labels of 6"):
+        directory = run_in(runs, *REAL, f"data.path={table_of(tmp_path / 'photos')}", "components=amg")
+    result = directory.result()
+    assert (result["best_accuracy"], result["last_accuracy"], result["selected_accuracy"]) == (None, None, None)
+    assert result["validation_labels"] == "noisy"
+    validation = [float(value) for value in column(directory, "validation_accuracy")]
+    assert result["validation_accuracy"] == max(validation)
+    assert column(directory, "test_accuracy") == ["", ""]
+    assert 20 <= result["true_labels_known"] <= 30
+    assert 0.2 < result["realised_noise_rate"] < 0.5, "a third of the even positions, whose truth is known"
+    assert result["clean_auroc"] is not None
+    shown = f"validation (noisy labels) {validation[0]:.1f} %"
+    assert shown in capsys.readouterr().out
+    expected = f"no test set; validation (noisy labels) {max(validation):.2f} % at epoch {result['selected_epoch']}"
+    assert directory.accuracies() == expected
+    found = load(runs).iloc[0]
+    assert (found["status"], found["validation_accuracy"]) == ("done", max(validation))
+    assert found[["best_accuracy", "last_accuracy", "selected_accuracy"]].isna().all()
+
+
+def test_a_table_shows_the_gap_and_the_figure_that_there_is(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    noise = ("noise=symmetric", "noise.rate=0.2", f"data.path={table_of(tmp_path / 'photos')}", "components=none")
+    with pytest.warns(UserWarning, match="no test part"):
+        directory = run_in(runs, *REAL, *noise)
+    found = table(load(runs), ("best", "validation"))
+    block, *_ = found.blocks
+    cell = block.cells[block.cells["components.name"] == "none"].set_index("statistic")
+    assert cell.loc["best", "n"] == 0
+    assert cell.loc["validation", "mean"] == directory.result()["validation_accuracy"]
+    assert "No test set: 1 finished run; see --statistic validation." in block.notes
+    assert "highest accuracy of any epoch on noisy validation labels, NO TEST" in found.notes[0]
+
+
+def test_what_is_left_out_is_recorded(tmp_path: Path) -> None:
+    path = table_of(tmp_path / "photos", test_rows=6)
+    (tmp_path / "photos" / "4.png").write_bytes(b"no image")
+    (tmp_path / "photos" / "63.png").unlink()
+    command = (*REAL, f"data.path={path}", "components=none")
+    with pytest.raises(experiment.InputError, match=r"4\.png cannot be decoded .*data\.skip_bad=true to leave"):
+        run_in(tmp_path / "runs", *command)
+    with pytest.warns(UserWarning, match=r"data\.skip_bad: 2 left out, the first: 4\.png cannot be decoded"):
+        directory = run_in(tmp_path / "runs", *command, "data.skip_bad=true")
+    assert directory.result()["left_out"] == 2
+    with open(directory.path / "left_out.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["key"] for row in rows] == ["4.png", "63.png"]
+    with open(directory.path / "label_quality.csv", newline="") as handle:
+        assert "4.png" not in {row["key"] for row in csv.DictReader(handle)}
+    assert directory.result()["best_accuracy"] is not None
+    assert "left_out.csv" not in {path.name for path in run_in(tmp_path / "runs", "components=none").path.iterdir()}
+
+
+def test_unknown_true_labels_do_not_count(tmp_path: Path) -> None:
+    """What nobody knows changes no score, and a label that is known to be wrong counts without the right one."""
+    config = config_of(*SMALL)
+    data = prepare(config["data"], config["noise"], tmp_path)
+    assert data.true_labels is not None
+    probability = torch.rand(1, len(data.true_labels), generator=torch.Generator().manual_seed(0))
+    known = torch.arange(len(data.true_labels)) % 3 > 0
+    right = data.true_labels == data.train.given_labels
+    partly = torch.where(known, torch.where(right, data.true_labels, 10), UNKNOWN)
+    found = Scorer(dataclasses.replace(data, true_labels=partly)).clean_auroc(probability)
+    assert found == pytest.approx(roc_auc_score(right[known], probability[0, known]))
+    among = torch.arange(0, len(known), 2)
+    counted = known & (torch.arange(len(known)) % 2 == 0)
+    found = Scorer(dataclasses.replace(data, true_labels=partly)).clean_auroc(probability, among)
+    assert found == pytest.approx(roc_auc_score(right[counted], probability[0, counted]))
 
 
 def test_a_batch_must_be_filled() -> None:

@@ -61,6 +61,9 @@ def option(name: str) -> dict[str, Any]:
         ("resnet34", 21_282_122, (2, 512, 4, 4)),
         ("resnet50", 23_520_842, (2, 2048, 4, 4)),
         ("cnn9", 4_434_570, (2, 128, 2, 2)),
+        ("imagenet_resnet18", 11_181_642, (2, 512, 1, 1)),
+        ("imagenet_resnet50", 23_528_522, (2, 2048, 1, 1)),
+        ("vgg19_bn", 20_040_522, (2, 512, 1, 1)),
     ],
 )
 def test_sizes_of_published_networks(name: str, parameters: int, maps: tuple[int, ...]) -> None:
@@ -103,6 +106,43 @@ def test_post_activation_weights_start_with_unit_gain_of_the_output() -> None:
     torch.manual_seed(0)
     weight = build(option("resnet18"), 3, 10).get_parameter("layer3.1.conv2.weight").detach()
     assert float(weight.std()) == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.02)
+
+
+def test_the_imagenet_network_is_torchvisions() -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    whole, ours = resnet18(weights=None).eval(), build(option("imagenet_resnet18"), 3, 1000).eval()
+    state = {key.replace("fc.", "classifier."): value for key, value in whole.state_dict().items()}
+    ours.load_state_dict(state)
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.allclose(ours(x), whole(x), atol=1e-5)
+
+
+def test_vgg_is_torchvisions_up_to_its_last_map() -> None:
+    from torchvision.models import vgg
+
+    torch.manual_seed(0)
+    layers, ours = vgg.make_layers(vgg.cfgs["E"], batch_norm=True).eval(), build(option("vgg19_bn"), 3, 10).eval()
+    layers.load_state_dict(ours.layers.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    assert torch.equal(ours.features(x), layers(x))
+    assert layers(x).shape == (2, 512, 2, 2)
+    weight = ours.layers[7].weight.detach()
+    assert float(weight.std()) == pytest.approx((2 / (weight.shape[0] * 9)) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["imagenet_resnet18", "vgg19_bn"])
+def test_networks_of_colored_images_alone(name: str) -> None:
+    with pytest.raises(InputError, match="needs images of 3 channels, these have 1: choose another"):
+        build(option(name), 1, 10)
+    with pytest.raises(InputError, match="needs images of at least 32x32 pixels, these have 16x16"):
+        build(option(name), 3, 10, (16, 16))
+
+
+def test_a_depth_that_does_not_exist() -> None:
+    with pytest.raises(InputError, match=r"model\.depth=20: choose one of 18, 34, 50"):
+        build({"name": "imagenet_resnet", "depth": 20}, 3, 10)
 
 
 def test_images_too_small_for_the_network_are_refused() -> None:

@@ -323,6 +323,39 @@ def test_a_file_of_another_network_is_no_failed_run(undisturbed: RunDirectory, t
     assert not list(tmp_path.glob("*/config.yaml"))
 
 
+def test_imagenet_weights_from_a_file_or_fetched(
+    tmp_path: Path, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(3)
+    state = resnet18(weights=None).state_dict()
+    torch.save(state, tmp_path / "resnet18-f37072fd.pth")
+    fits = ("model=imagenet_resnet18", "pretrain=imagenet")
+    config = config_of(*fits, f"pretrain.path={tmp_path / 'resnet18-f37072fd.pth'}")
+    found = encoder_for(config, training_set, CPU, [])
+    assert found is not None
+    assert {key for key in state if not key.startswith("fc.")} - set(found) == {
+        key for key in state if key.endswith("num_batches_tracked")
+    }
+    assert torch.equal(found["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
+    assert "100 of 100 tensors loaded" in capsys.readouterr().out
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def offline(url: str, *_: Any, **__: Any) -> None:
+        raise OSError(f"no way to {url}")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(InputError, match=r"pretrain=imagenet: .*resnet18-f37072fd\.pth could not be .*pretrain\.path"):
+        encoder_for(config_of(*fits), training_set, CPU, [])
+    place = tmp_path / "torch" / "hub" / "checkpoints"
+    (tmp_path / "resnet18-f37072fd.pth").rename(place / "resnet18-f37072fd.pth")
+    again = encoder_for(config_of(*fits), training_set, CPU, [])
+    assert again is not None
+    assert again.keys() == found.keys()
+
+
 def test_none_asks_for_nothing(training_set: TrainingSet) -> None:
     assert encoder_for(config_of(), training_set, CPU, []) is None
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 from analysis.samples import read
-from tests.conftest import ROOT, SMALL, Command
+from tests.conftest import ROOT, SMALL, Command, remount
 
 QUICK = (*SMALL, "base_method=ce")
 
@@ -159,23 +158,6 @@ def test_a_runs_directory_that_cannot_be_written(command: Command, tmp_path: Pat
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 150 kB, where the system lets us mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    try:
-        made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", folder], capture_output=True, check=False
-        )
-    except OSError:
-        pytest.skip("cannot mount here")
-    if made.returncode:
-        pytest.skip("not allowed to mount here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def test_a_full_disk_is_no_failure_of_the_run(command: Command, small_disk: Path) -> None:
     model = ("model.widths=[24,48]", "components=none", "trainer.epochs=2")
     full = command(*QUICK, *model, f"runs_dir={small_disk}", runs=False)
@@ -183,7 +165,7 @@ def test_a_full_disk_is_no_failure_of_the_run(command: Command, small_disk: Path
     assert "no space left to write" in full.stderr
     assert "checkpoint.pt" in full.stderr
     assert len(full.stderr.strip().splitlines()) == 1
-    subprocess.run(["mount", "-o", "remount,size=20m", small_disk], check=True)
+    remount(small_disk, "size=20m")
     again = command(*QUICK, *model, f"runs_dir={small_disk}", runs=False)
     assert again.returncode == 0, again.stderr
     assert "done " in again.stdout

@@ -59,7 +59,8 @@ def named(groups: list[Group]) -> list[tuple[str, Group]]:
 def statistics(runs: pd.DataFrame) -> list[str]:
     """Best and last; selected too where every finished run has a validation split."""
     done = runs[runs["status"] == "done"]
-    return [name for name in STATISTICS if name != "selected" or done[STATISTICS[name]].notna().all()]
+    tested = [name for name in STATISTICS if name != "validation"]  # which is no test accuracy
+    return [name for name in tested if name != "selected" or done[STATISTICS[name]].notna().all()]
 
 
 def beside_the_paper(cells: pd.DataFrame, group: Group, adaptive: str) -> tuple[pd.DataFrame, list[str]]:

@@ -49,7 +49,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--statistic",
         metavar="LIST",
-        help="which numbers; of accuracies best, last, selected (default: best,last), of others see docs/tables.md",
+        help="which numbers; of accuracies best, last, selected, validation (default: best,last); else docs/tables.md",
     )
     parser.add_argument("--out", metavar="FILE", help="write to this file instead of the terminal")
     return parser

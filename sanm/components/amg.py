@@ -110,7 +110,7 @@ class Masks:
             paint = torch.rand(shape, generator=generator, device=images.device)
         else:
             shape = (len(boxes), *images.shape)
-            paint = (torch.rand(shape, generator=generator, device=images.device) - self.mean) / self.std
+            paint = torch.rand(shape, generator=generator, device=images.device).sub_(self.mean).div_(self.std)
         return torch.where(boxes[:, :, None], paint, images)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from sanm.errors import InputError
+from sanm.torchvision_weights import imagenet_weights
 from sanm.types import Look, Network
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of pixels in [0, 1]
@@ -80,29 +80,7 @@ def weights_file(weights: str | None) -> Path:
                 f"mask_source.weights={weights} is not a file: give torchvision's resnet18 as a state dict"
             )
         return path
-    from torchvision.models import ResNet18_Weights
-
-    url: str = ResNet18_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
-    if not path.is_file():
-        _download(url, path)
-    return path
-
-
-def _download(url: str, path: Path) -> None:
-    from filelock import FileLock
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # runs that start together fetch once
-            if not path.is_file():
-                torch.hub.download_url_to_file(url, str(path), path.stem.rpartition("-")[2], progress=False)
-    except (OSError, RuntimeError, HTTPException) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"mask_source=pretrained: {url} could not be fetched ({reason}): "
-            f"put this file at {path}, or elsewhere and set mask_source.weights=FILE"
-        ) from error
+    return imagenet_weights(18, "mask_source=pretrained", "mask_source.weights")
 
 
 def _resnet18_of(weights: str | None) -> Any:

@@ -6,20 +6,34 @@ All of it is a pure function of the two config groups and the files they name; n
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from sanm.data import datasets, noise
 from sanm.data.noise._settings import seed_of
-from sanm.data.types import Data, Images, LabeledImages, Labels, LabelTask, Source, TrainingSet
+from sanm.data.pixels import mean_and_std
+from sanm.data.types import (
+    UNKNOWN,
+    Data,
+    Decoded,
+    Images,
+    LabeledImages,
+    Labels,
+    LabelTask,
+    LeftOut,
+    Part,
+    Source,
+    TrainingSet,
+    rows,
+)
 from sanm.errors import InputError
 
-__all__ = ["Data", "Images", "LabelTask", "LabeledImages", "Source", "TrainingSet", "prepare"]
+__all__ = ["UNKNOWN", "Data", "Images", "LabelTask", "LabeledImages", "Source", "TrainingSet", "prepare"]
 
 SUBSET_SEED = 20_000  # constant: every run, whatever its seed, sees the same subset
 VALIDATION_SEED = 30_000  # with the noise seed: the split is redrawn exactly when the noise is
@@ -30,25 +44,33 @@ def prepare(data: Mapping[str, Any], noise_settings: Mapping[str, Any], cache_di
 
     ``data`` and ``noise_settings`` are the config's groups of these names; ``cache_dir`` takes decoded images that
     cannot be kept beside the originals. The shipped labels count as the truth unless they are unverified and no noise
-    was put on them. Raises InputError that names the key or the file at fault.
+    was put on them. Nothing is held out of a data set that has a validation part of its own. Raises InputError that
+    names the key or the file at fault.
     """
     source = datasets.load(data, cache_dir)
-    selected = balanced_subset(source.train_labels.numpy(), data.get("subset"), "data.subset")
-    tested = balanced_subset(source.test_labels.numpy(), data.get("test_subset"), "data.test_subset")
-    task = _label_task(source, selected, str(data["name"]))
+    selected = balanced_subset(source.train.labels, data.get("subset"), "data.subset")
+    decoded = source.train.decode(selected)  # what cannot be decoded is out before anything is indexed
+    task = _label_task(source, decoded, str(data["name"]))
     given = noise.corrupt(task, noise_settings)
-    kept, held_out = validation_split(given, data.get("validation", 0), seed_of(noise_settings))
-    truth_known = source.labels_verified or noise_settings["name"] != "none"
-    truth = task.labels[kept] if truth_known else None
-    return Data(
-        train=_training_set(source, selected[kept], given[kept]),
-        validation=_labeled(source.train_images, selected[held_out], given[held_out]) if len(held_out) else None,
-        test=_labeled(source.test_images, tested, source.test_labels.numpy()[tested]),
-        true_labels=None if truth is None else torch.from_numpy(truth),
-        realised_noise_rate=None if truth is None else float((given[kept] != truth).mean()),
-        per_class_noise=None if truth is None else _noise_per_class(given[kept], truth, task.num_classes),
+    fraction = 0.0 if source.validation else data.get("validation", 0)
+    kept, held_out = validation_split(given, fraction, seed_of(noise_settings))
+    truth = _truth(source, task, noise_settings["name"] != "none")
+    held = LabeledImages(rows(decoded.images, held_out), torch.from_numpy(given[held_out])) if len(held_out) else None
+    validation, bad_validation = _part(source.validation, None, "")
+    test, bad_test = _part(source.test, data.get("test_subset"), "data.test_subset")
+    found = Data(
+        train=_training_set(source, task, kept, given),
+        validation=validation or held,
+        validation_labels=_kind_of_validation(source, held, noise_settings["name"] != "none"),
+        test=test,
+        true_labels=None if truth is None else torch.from_numpy(truth[kept]),
+        realised_noise_rate=None if truth is None else _noise_rate(given[kept], truth[kept]),
+        per_class_noise=None if truth is None else _noise_per_class(given[kept], truth[kept], task.num_classes),
         selected_labels=torch.from_numpy(given),
+        left_out=(*source.left_out, *decoded.left_out, *bad_validation, *bad_test),
     )
+    _say_what_is_missing(found, str(data["name"]))
+    return found
 
 
 def balanced_subset(labels: Labels, size: int | None, key: str) -> Labels:
@@ -127,44 +149,84 @@ def _proportional_quotas(counts: Labels, fraction: float) -> Labels:
     return quotas
 
 
-def _label_task(source: Source, selected: Labels, dataset: str) -> LabelTask:
+def _part(part: Part | None, size: int | None, key: str) -> tuple[LabeledImages | None, tuple[LeftOut, ...]]:
+    if part is None:
+        return None, ()
+    found = part.decode(balanced_subset(part.labels, size, key))
+    return LabeledImages(found.images, torch.from_numpy(part.labels[found.positions])), found.left_out
+
+
+def _label_task(source: Source, decoded: Decoded, dataset: str) -> LabelTask:
+    images, index = decoded.images, decoded.positions
+    mean, std = (source.mean, source.std) if source.mean and source.std else mean_and_std(images)
     return LabelTask(
-        labels=source.train_labels.numpy()[selected],
-        index=selected,
-        full_size=len(source.train_labels),
+        labels=source.train.labels[index],
+        index=index,
+        full_size=len(source.train.labels),
         num_classes=len(source.class_names),
         class_names=source.class_names,
         dataset=dataset,
-        images=lambda: _rows(source.train_images, selected),
-        mean=source.mean,
-        std=source.std,
+        images=lambda: images,
+        mean=mean,
+        std=std,
     )
 
 
-def _training_set(source: Source, index: Labels, given: Labels) -> TrainingSet:
+def _training_set(source: Source, task: LabelTask, kept: Labels, given: Labels) -> TrainingSet:
+    index = task.index[kept]
     return TrainingSet(
-        images=_rows(source.train_images, index),
-        given_labels=torch.from_numpy(given),
+        images=rows(task.images(), kept),
+        given_labels=torch.from_numpy(given[kept]),
         index=torch.from_numpy(index),
-        keys=tuple(source.train_keys[position] for position in index),
-        num_classes=len(source.class_names),
-        class_names=source.class_names,
-        mean=source.mean,
-        std=source.std,
+        keys=tuple(source.train.keys[position] for position in index),
+        num_classes=task.num_classes,
+        class_names=task.class_names,
+        mean=task.mean,
+        std=task.std,
     )
 
 
-def _labeled(images: Tensor, index: Labels, labels: Labels) -> LabeledImages:
-    return LabeledImages(_rows(images, index), torch.from_numpy(labels))
+def _truth(source: Source, task: LabelTask, corrupted: bool) -> Labels | None:
+    """True labels of the selected samples; None where nobody knows any."""
+    if source.true_labels is not None and (source.true_labels != UNKNOWN).any():
+        truth: Labels = source.true_labels[task.index]
+        return truth
+    return task.labels if source.labels_verified or corrupted else None
 
 
-def _rows(images: Tensor, index: Labels) -> Tensor:
-    # Ascending and complete means all rows in place: spare the copy.
-    return images if len(index) == len(images) else images[torch.from_numpy(index)]
+def _kind_of_validation(source: Source, held: LabeledImages | None, corrupted: bool) -> str | None:
+    if source.validation is not None:
+        return "true" if source.validation_verified else "given"
+    if held is None:
+        return None
+    return "true" if source.labels_verified and not corrupted else "noisy"
 
 
-def _noise_per_class(given: Labels, truth: Labels, num_classes: int) -> list[float]:
-    wrong = np.bincount(truth[given != truth], minlength=num_classes)
-    total = np.bincount(truth, minlength=num_classes)
+def _say_what_is_missing(data: Data, dataset: str) -> None:
+    if data.test is not None:
+        return
+    if data.validation is None:
+        warnings.warn(f"data={dataset} has no test part and data.validation=0: no accuracy will be known", stacklevel=3)
+    else:
+        words = "true labels" if data.validation_labels == "true" else f"{data.validation_labels} labels"
+        warnings.warn(
+            f"data={dataset} has no test part: accuracy is known on the {words} of {len(data.validation.labels)} "
+            "validation images alone",
+            stacklevel=3,
+        )
+
+
+def _noise_rate(given: Labels, truth: Labels) -> float | None:
+    known = truth != UNKNOWN
+    return float((given != truth)[known].mean()) if known.any() else None
+
+
+def _noise_per_class(given: Labels, truth: Labels, num_classes: int) -> list[float] | None:
+    """Share of wrong labels in each true class; None where some true classes are not known, only that they differ."""
+    if (truth >= num_classes).any():
+        return None
+    known = truth != UNKNOWN
+    wrong = np.bincount(truth[known & (given != truth)], minlength=num_classes)
+    total = np.bincount(truth[known], minlength=num_classes)
     rates: list[float] = (wrong / np.maximum(total, 1)).tolist()
     return rates

@@ -4,30 +4,81 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 Labels = NDArray[np.int64]
 
+UNKNOWN = -1
+"""A true label that nobody knows. One that is as large as the number of classes is known to be none that is given."""
+
+
+class LeftOut(NamedTuple):
+    """A bad entry of a data set that ``data.skip_bad`` leaves out."""
+
+    key: str
+    reason: str
+
+
+class Decoded(NamedTuple):
+    """Images of some samples of a part."""
+
+    images: Tensor  # [m, C, H, W] uint8
+    positions: Labels  # [m] which of the samples asked for these are, in their order
+    left_out: tuple[LeftOut, ...]  # the others
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a data set as shipped: labels and names at hand, and a way to its pixels.
+
+    Nothing but ``decode`` opens an image. It is asked for the samples that are really used, so that what is large can
+    be decoded in part, or while it is trained on.
+    """
+
+    labels: Labels  # [N] in [0, K)
+    keys: tuple[str, ...]  # a stable name per sample: its path below the root, or its position
+    decode: Callable[[Labels], Decoded]  # of ascending positions
+
+    def images(self) -> Tensor:
+        """All images that can be decoded, uint8 ``[N, C, H, W]``."""
+        return self.decode(np.arange(len(self.labels))).images
+
+
+def in_memory(images: Tensor, labels: Tensor | Labels, keys: tuple[str, ...] | None = None) -> Part:
+    """A part whose images ``[N, C, H, W]`` uint8 are there already; keys are positions unless given."""
+    found = np.asarray(labels, dtype=np.int64)
+
+    def decode(positions: Labels) -> Decoded:
+        return Decoded(rows(images, positions), positions, ())
+
+    return Part(found, keys or tuple(str(position) for position in range(len(found))), decode)
+
+
+def rows(images: Tensor, positions: Labels) -> Tensor:
+    """Those of the images, at ascending positions."""
+    # Ascending and complete means all rows in place: spare the copy.
+    return images if len(positions) == len(images) else images[torch.from_numpy(positions)]
+
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A data set as shipped, on the host, before any subset or noise.
+    """A data set as shipped, on the host, before any subset or noise."""
 
-    Images are uint8 ``[N, C, H, W]``, labels int64 ``[N]`` in ``[0, K)``.
-    """
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
+    train: Part
     class_names: tuple[str, ...]
-    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
-    std: tuple[float, ...]
-    train_keys: tuple[str, ...]  # a stable name per training sample: its path below the root, or its position
-    labels_verified: bool  # whether the shipped labels are the truth, or only what somebody wrote down
+    test: Part | None = None  # None: nothing was set aside
+    mean: tuple[float, ...] | None = None  # per channel, of pixels in [0, 1]; None: of the images trained on
+    std: tuple[float, ...] | None = None
+    labels_verified: bool = False  # whether the shipped labels are the truth, or only what somebody wrote down
+    validation: Part | None = None  # the data set's own, if it has one
+    validation_verified: bool = False
+    true_labels: Labels | None = None  # [N] of the training samples where labels are not verified; UNKNOWN, K: above
+    left_out: tuple[LeftOut, ...] = ()  # bad entries of the lists; positions do not count them
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +129,11 @@ class Data:
     """One run's data."""
 
     train: TrainingSet
-    validation: LabeledImages | None  # with given, so noisy, labels
-    test: LabeledImages
-    true_labels: Tensor | None  # [N] of the training samples, for scoring only; None when nobody knows them
-    realised_noise_rate: float | None  # share of training samples whose given label is wrong
+    validation: LabeledImages | None
+    test: LabeledImages | None
+    true_labels: Tensor | None  # [N] of the training samples, for scoring only; UNKNOWN and K as in Source; None: none
+    realised_noise_rate: float | None  # share of wrong given labels among the training samples with a known truth
     per_class_noise: list[float] | None  # the same within each true class; 0 for a class without samples
     selected_labels: Tensor  # [n] given labels of all selected samples, held out or not: what a noise file holds
+    validation_labels: str | None = None  # true | noisy: as the training labels are | given: as shipped, not verified
+    left_out: tuple[LeftOut, ...] = ()

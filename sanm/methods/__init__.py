@@ -35,6 +35,7 @@ class Method(nn.Module):
         super().__init__()
         self.settings = settings
         self.num_samples, self.num_classes, self.batch_size = num_samples, num_classes, batch_size
+        self.epoch_samples = num_samples  # how many of the samples an epoch is of, about; the trainer may lower it
 
     def adopt(self, networks: Sequence[Network]) -> None:
         """Keep what the method needs of the freshly made networks, as copies to average into."""
@@ -55,12 +56,16 @@ class Method(nn.Module):
         return not self.warming_up(epoch)
 
     def keeps_label(self, clean: Tensor, epoch: int) -> Tensor:
-        """Which samples ``[N]`` bool keep their given label, from the clean probability ``[N]``."""
+        """Which samples ``[n]`` bool keep their given label, from the clean probability ``[n]`` of an epoch's."""
         return torch.ones_like(clean, dtype=torch.bool)
 
     def batches(self, clean: Tensor, step: Step) -> Sequence[Draw]:
-        """Which samples does the network see this epoch? ``clean [N]`` is the probability it learns with."""
-        return [Draw(index, len(index)) for index in shuffled(self.num_samples, self.batch_size, step.random)]
+        """Which samples does the network see this epoch, and in which batches?
+
+        ``clean [n]`` is the probability that it learns with, of the samples that the epoch is of; the positions drawn
+        are those in ``clean``. These are all N, or the n that ``trainer.epoch_samples`` chose.
+        """
+        return [Draw(index, len(index)) for index in shuffled(len(clean), self.batch_size, step.random)]
 
     def believe(self, batch: Batch, look: Look, step: Step) -> Tensor:
         """What is true? Targets ``[B, K]``, without gradient."""

@@ -35,7 +35,7 @@ class CoTeaching(Method):
     def batches(self, clean: Tensor, step: Step) -> Sequence[Draw]:
         """Full batches alone, as published: a fixed number of samples is kept of each."""
         self.estimated_rate = float((clean < 0.5).float().mean())
-        batches = shuffled(self.num_samples, self.batch_size, step.random)
+        batches = shuffled(len(clean), self.batch_size, step.random)
         full = [index for index in batches if len(index) >= self.batch_size]
         return [Draw(index, len(index)) for index in full or batches]
 

@@ -32,7 +32,7 @@ class DivideMix(Method):
         """Above the threshold; and at least a batch of the most trusted, so that there is something to learn from."""
         if self.warming_up(epoch):
             return super().keeps_label(clean, epoch)
-        keeps, fewest = clean > self.threshold(clean), self._fewest_labeled()
+        keeps, fewest = clean > self.threshold(clean), self._fewest_labeled(clean)
         if int(keeps.sum()) < fewest:
             keeps = torch.zeros_like(keeps).index_fill(0, clean.argsort(descending=True, stable=True)[:fewest], True)
         return keeps
@@ -41,8 +41,8 @@ class DivideMix(Method):
         """Clean probability above which a label is kept, given that of all samples ``[N]``."""
         return float(self.settings["threshold"])
 
-    def _fewest_labeled(self) -> int:
-        return min(self.batch_size, self.num_samples)
+    def _fewest_labeled(self, clean: Tensor) -> int:
+        return min(self.batch_size, len(clean))
 
     def batches(self, clean: Tensor, step: Step) -> list[Draw]:
         """One pass over the labeled samples, each batch beside one of unlabeled ones, which start again at their end.
@@ -50,9 +50,9 @@ class DivideMix(Method):
         With nothing left unlabeled the batches are labeled ones alone.
         """
         if self.warming_up(step.epoch):
-            return [Draw(index, len(index)) for index in shuffled(self.num_samples, 2 * self.batch_size, step.random)]
+            return [Draw(index, len(index)) for index in shuffled(len(clean), 2 * self.batch_size, step.random)]
         keeps = self.keeps_label(clean, step.epoch).cpu()
-        if int(keeps.sum()) <= self._fewest_labeled():
+        if int(keeps.sum()) <= self._fewest_labeled(clean):
             warnings.warn(
                 f"epoch {step.epoch + 1}: few labels pass the threshold; keeping a batch of them", stacklevel=2
             )

@@ -58,7 +58,7 @@ class EarlyLearningRegularisationPlus(Method):
 
     def _steps(self, step: Step) -> int:
         """Steps that the network has taken before this one."""
-        return round(step.progress * math.ceil(self.num_samples / self.batch_size))
+        return round(step.progress * math.ceil(self.epoch_samples / self.batch_size))
 
 
 def grown(steps: int, ramp: int) -> float:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sanm.config import POOLS as CONFIGURED
-from sanm.data import TrainingSet
-from sanm.data.augment import POOLS, ImageBank, normalise
+from sanm.data import Images, TrainingSet
+from sanm.data.augment import POOLS, ImageBank, center_crop, normalise
 from sanm.types import Random
 from tests.conftest import ROOT
 
@@ -100,3 +100,26 @@ def test_normalise_leaves_its_input() -> None:
     images = torch.full((2, 1, 2, 2), 51.0)
     assert torch.allclose(normalise(images, torch.tensor([0.1]), torch.tensor([0.5])), torch.full((2, 1, 2, 2), 0.2))
     assert bool((images == 51).all())
+
+
+def test_a_crop_is_taken_anywhere_in_training_and_in_the_middle_otherwise() -> None:
+    images = torch.arange(8)[:, None] * 16 + torch.arange(8)  # every pixel says where it was
+    images = images.to(torch.uint8).expand(24, 3, 8, 8)
+    bank = ImageBank(Images(images, MEAN, STD), {"crop_padding": 0, "flip": False, "crop": 4}, CPU)
+    assert bank.size == (4, 4)
+    assert torch.equal(bank.pixels(torch.arange(2)), images[:2, :, 2:6, 2:6])
+    assert torch.equal(center_crop(images, (4, 4)), images[:, :, 2:6, 2:6])
+    generator, corners = torch.Generator().manual_seed(0), set()
+    for _ in range(20):
+        for view in bank.cropped_pixels(torch.arange(24), generator):
+            top, left = divmod(int(view[0, 0, 0]), 16)
+            assert torch.equal(view, images[0, :, top : top + 4, left : left + 4])
+            corners.add((top, left))
+    assert corners == {(top, left) for top in range(5) for left in range(5)}
+
+
+@pytest.mark.parametrize("pool", sorted(POOLS))
+def test_every_pool_gives_the_cropped_size(pool: str) -> None:
+    images = torch.randint(0, 256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    bank = ImageBank(Images(images, MEAN, STD), {"crop_padding": 2, "flip": True, "crop": 12}, CPU)
+    assert bank.views(pool, 2, torch.arange(6), Random(0, CPU)).shape == (2, 6, 3, 12, 12)

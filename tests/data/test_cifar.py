@@ -61,25 +61,25 @@ def load_cifar10(root: Path | None, **settings: Any) -> Source:
 def test_batches_in_order_whatever_the_pickle(tmp_path: Path, keys_as_bytes: bool, protocol: int) -> None:
     write_cifar10(tmp_path, keys_as_bytes, protocol)
     source = load_cifar10(tmp_path)
-    assert source.train_images.shape == (3 + 4 + 5 + 6 + 7, 3, 32, 32)
-    assert source.test_images.shape == (8, 3, 32, 32)
-    assert source.train_images.dtype == source.test_images.dtype == torch.uint8
-    assert source.train_labels.dtype == source.test_labels.dtype == torch.int64
+    assert source.train.images().shape == (3 + 4 + 5 + 6 + 7, 3, 32, 32)
+    assert source.test.images().shape == (8, 3, 32, 32)
+    assert source.train.images().dtype == source.test.images().dtype == torch.uint8
+    assert source.train.labels.dtype == source.test.labels.dtype == np.int64
     expected = [batch(3 + position, position, 10, "labels") for position in range(6)]
-    assert source.train_labels.tolist() == [label for each in expected[:5] for label in each["labels"]]
-    assert source.test_labels.tolist() == expected[5]["labels"]
+    assert source.train.labels.tolist() == [label for each in expected[:5] for label in each["labels"]]
+    assert source.test.labels.tolist() == expected[5]["labels"]
     # A row holds the red plane, then green, then blue, each row by row.
-    assert source.train_images[3, 1, 2, 5] == expected[1]["data"][0, 1024 + 2 * 32 + 5]
+    assert source.train.images()[3, 1, 2, 5] == expected[1]["data"][0, 1024 + 2 * 32 + 5]
     assert source.mean == (0.4914, 0.4822, 0.4465)
     assert source.std == (0.2023, 0.1994, 0.2010)
     assert source.class_names[3] == "cat"
-    assert source.train_keys[:3] == ("0", "1", "2")
+    assert source.train.keys[:3] == ("0", "1", "2")
     assert source.labels_verified
 
 
 def test_root_is_the_parent_or_the_folder_itself(tmp_path: Path) -> None:
     folder = write_cifar10(tmp_path)
-    assert torch.equal(load_cifar10(tmp_path).train_images, load_cifar10(folder).train_images)
+    assert torch.equal(load_cifar10(tmp_path).train.images(), load_cifar10(folder).train.images())
 
 
 def test_altered_files_are_named_in_one_warning(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_cifar100_has_fine_labels(tmp_path: Path) -> None:
     for seed, name in enumerate(("train", "test")):
         write(folder / name, {**batch(12, seed, 100, "fine_labels"), "coarse_labels": [0] * 12})
     source = load({"name": "cifar100", "root": str(tmp_path)}, Path("unused"))
-    assert source.train_labels.tolist() == batch(12, 0, 100, "fine_labels")["fine_labels"]
+    assert source.train.labels.tolist() == batch(12, 0, 100, "fine_labels")["fine_labels"]
     assert source.class_names == tuple(str(label) for label in range(100))
     assert source.mean == (0.507, 0.487, 0.441)
     assert source.std == (0.267, 0.256, 0.276)
@@ -119,11 +119,11 @@ def test_original_images(tmp_path: Path) -> None:
     with tarfile.open(archive) as files:
         files.extractall(tmp_path, filter="data")
     source = load_cifar10(tmp_path)
-    assert source.train_images.shape == (5 * 1017, 3, 32, 32)
-    assert source.train_labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
-    assert source.test_images.shape == (1017, 3, 32, 32)
+    assert source.train.images().shape == (5 * 1017, 3, 32, 32)
+    assert source.train.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    assert source.test.images().shape == (1017, 3, 32, 32)
     assert source.class_names[0] == "airplane"
-    pixel_means = source.train_images.double().mean((0, 2, 3)) / 255
+    pixel_means = source.train.images().double().mean((0, 2, 3)) / 255
     assert torch.allclose(pixel_means, torch.tensor(source.mean, dtype=torch.float64), atol=0.02)
 
 
@@ -231,7 +231,7 @@ def test_download_when_absent_only(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", fetch)
     root = tmp_path / "new" / "data"
-    assert len(load_cifar10(root, download=True).test_labels) == 8
+    assert len(load_cifar10(root, download=True).test.labels) == 8
     load_cifar10(root, download=True)
     assert downloads == [str(root)]
 

@@ -16,13 +16,7 @@ from PIL import Image
 from sanm.data.datasets import _decoded, load
 from sanm.data.types import Source
 from sanm.errors import InputError
-
-MIDDLE = 8
-
-
-def paint(path: Path, color: Any = (200, 100, 50), size: tuple[int, int] = (20, 12), mode: str = "RGB") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, size, color).save(path)
+from tests.data.pictures import MIDDLE, paint
 
 
 @pytest.fixture
@@ -50,14 +44,14 @@ def refuse_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_layout(root: Path) -> None:
     source = load_folder(root)
-    assert source.train_images.shape == (4, 3, 16, 16)
-    assert source.train_images.dtype == torch.uint8
-    assert source.test_images.shape == (2, 3, 16, 16)
+    assert source.train.images().shape == (4, 3, 16, 16)
+    assert source.train.images().dtype == torch.uint8
+    assert source.test.images().shape == (2, 3, 16, 16)
     assert source.class_names == ("cat", "dog")
-    assert source.train_keys == ("train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png")
-    assert source.train_labels.tolist() == [0, 0, 1, 1]
-    assert source.test_labels.tolist() == [0, 1]
-    assert source.train_images[0, :, MIDDLE, MIDDLE].tolist() == [255, 0, 0]
+    assert source.train.keys == ("train/cat/0.png", "train/cat/1.png", "train/dog/0.png", "train/dog/1.png")
+    assert source.train.labels.tolist() == [0, 0, 1, 1]
+    assert source.test.labels.tolist() == [0, 1]
+    assert source.train.images()[0, :, MIDDLE, MIDDLE].tolist() == [255, 0, 0]
     assert source.mean == (0.5, 0.0, 0.5)
     assert source.std == (0.5, 1.0, 0.5)  # green never varies
     assert not source.labels_verified
@@ -77,7 +71,7 @@ def test_what_is_found_and_what_is_ignored(root: Path) -> None:
     paint(root / "elsewhere" / "7.png")
     (train / "dog" / "linked").symlink_to(root / "elsewhere", target_is_directory=True)
     source = load_folder(root)
-    assert source.train_keys == (
+    assert source.train.keys == (
         "train/cat/0.png",
         "train/cat/1.png",
         "train/cat/deeper/down/2.JPG",
@@ -111,7 +105,7 @@ def test_classes_sort_as_text(root: Path) -> None:
 def test_colour_modes(root: Path, file: str, mode: str, color: Any, expected: tuple[int, ...]) -> None:
     paint(root / "train" / "aaa" / file, color, (33, 7), mode)
     source = load_folder_without_test_class(root)
-    found = source.train_images[0, :, MIDDLE, MIDDLE].int()
+    found = source.train.images()[0, :, MIDDLE, MIDDLE].int()
     assert (found - torch.tensor(expected)).abs().max() <= 3
 
 
@@ -125,7 +119,7 @@ def test_palette_with_transparency(root: Path) -> None:
     image.putpalette([0, 0, 0, 10, 200, 30])
     path = root / "train" / "cat" / "0.png"
     image.save(path, transparency=b"\x00\xff")
-    assert load_folder(root).train_images[0, :, MIDDLE, MIDDLE].tolist() == [10, 200, 30]
+    assert load_folder(root).train.images()[0, :, MIDDLE, MIDDLE].tolist() == [10, 200, 30]
 
 
 def test_exif_rotation(root: Path) -> None:
@@ -134,7 +128,7 @@ def test_exif_rotation(root: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise: white goes right
     Image.fromarray(pixels).save(root / "train" / "cat" / "0.jpg", exif=exif, quality=95)
-    image = load_folder(root).train_images[0].float().mean(0)
+    image = load_folder(root).train.images()[0].float().mean(0)
     assert image[:, :6].mean() < 30
     assert image[:, 10:].mean() > 225
 
@@ -143,7 +137,7 @@ def test_shrinking_is_antialiased(root: Path) -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     Image.fromarray(stripes).save(root / "train" / "cat" / "0.png")
-    inner = load_folder(root).train_images[0, :, :, 2:-2].float()
+    inner = load_folder(root).train.images()[0, :, :, 2:-2].float()
     assert (inner - 127).abs().max() < 20
 
 
@@ -157,8 +151,8 @@ def test_second_load_does_not_decode(root: Path, monkeypatch: pytest.MonkeyPatch
     ]
     refuse_to_decode(monkeypatch)
     second = load_folder(root)
-    assert torch.equal(first.train_images, second.train_images)
-    assert torch.equal(first.test_images, second.test_images)
+    assert torch.equal(first.train.images(), second.train.images())
+    assert torch.equal(first.test.images(), second.test.images())
     with pytest.raises(InputError, match="is decoded again"):
         load_folder(root, image_size=8)
 
@@ -169,16 +163,16 @@ def test_changed_added_and_removed_files_are_decoded(root: Path) -> None:
     before = changed.stat()
     paint(changed, (0, 255, 0))
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert load_folder(root).train_images[0, :, MIDDLE, MIDDLE].tolist() == [0, 255, 0]
+    assert load_folder(root).train.images()[0, :, MIDDLE, MIDDLE].tolist() == [0, 255, 0]
     paint(root / "train" / "cat" / "00.png", (0, 0, 0))
-    assert load_folder(root).train_images[1, :, MIDDLE, MIDDLE].tolist() == [0, 0, 0]
+    assert load_folder(root).train.images()[1, :, MIDDLE, MIDDLE].tolist() == [0, 0, 0]
     changed.unlink()
-    assert len(load_folder(root).train_images) == 4
+    assert len(load_folder(root).train.images()) == 4
 
 
 @pytest.mark.parametrize("damage", ["truncate", "foreign", "no_json", "bad_json", "other_shape"])
 def test_damaged_cache_is_made_again(root: Path, damage: str) -> None:
-    expected = load_folder(root).train_images
+    expected = load_folder(root).train.images().clone()  # or the damage would show in it, too
     array, description = root / ".sanm_cache" / "train-16.npy", root / ".sanm_cache" / "train-16.json"
     if damage == "truncate":
         array.write_bytes(array.read_bytes()[:200])
@@ -190,9 +184,9 @@ def test_damaged_cache_is_made_again(root: Path, damage: str) -> None:
         description.write_text("{")
     else:
         np.save(array, np.zeros((4, 3, 8, 8), np.uint8))
-    assert torch.equal(load_folder(root).train_images, expected)
+    assert torch.equal(load_folder(root).train.images(), expected)
     assert np.load(array).shape == (4, 3, 16, 16)
-    assert [row[0] for row in json.loads(description.read_text())["files"]] == list(load_folder(root).train_keys)
+    assert [row[0] for row in json.loads(description.read_text())["files"]] == list(load_folder(root).train.keys)
 
 
 def test_chosen_cache_folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +203,7 @@ def test_caches_of_two_folders_do_not_meet(root: Path, tmp_path: Path) -> None:
     paint(other / "train" / "cat" / "0.png", (0, 255, 0))
     for folder, color in ((root, [255, 0, 0]), (other, [0, 255, 0]), (root, [255, 0, 0])):
         source = load_folder(folder, cache_dir=str(tmp_path / "cache"))
-        assert source.train_images[0, :, MIDDLE, MIDDLE].tolist() == color
+        assert source.train.images()[0, :, MIDDLE, MIDDLE].tolist() == color
 
 
 def test_falls_back_when_the_data_cannot_be_written_to(
@@ -218,14 +212,14 @@ def test_falls_back_when_the_data_cannot_be_written_to(
     (root / ".sanm_cache").write_text("a file is in the way, as on a read-only disk")
     first = load_folder(root, fallback=tmp_path / "fallback")
     refuse_to_decode(monkeypatch)
-    assert torch.equal(load_folder(root, fallback=tmp_path / "fallback").train_images, first.train_images)
+    assert torch.equal(load_folder(root, fallback=tmp_path / "fallback").train.images(), first.train.images())
 
 
 def test_no_place_for_a_cache_is_a_warning(root: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file")
     with pytest.warns(UserWarning, match=r"decoded images are not kept, .*data\.cache_dir"):
-        assert len(load_folder(root, cache_dir=str(blocked)).train_images) == 4
+        assert len(load_folder(root, cache_dir=str(blocked)).train.images()) == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
@@ -278,7 +272,7 @@ def test_class_in_train_only_is_a_warning(root: Path) -> None:
     shutil.rmtree(root / "test" / "dog")
     with pytest.warns(UserWarning, match=r"test has no images of dog"):
         source = load_folder(root)
-    assert source.test_labels.tolist() == [0]
+    assert source.test.labels.tolist() == [0]
     assert source.class_names == ("cat", "dog")
 
 
@@ -290,14 +284,72 @@ def test_empty_class(root: Path, part: str) -> None:
         load_folder(root)
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_missing_part(root: Path, part: str) -> None:
-    shutil.rmtree(root / part)
-    with pytest.raises(InputError, match=rf"{part} cannot be read .*expected train/<class>/<images> and test/<class>"):
+def test_missing_training_part(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    with pytest.raises(InputError, match=r"train cannot be read .*expected train/<class>/<images>"):
         load_folder(root)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_part_without_classes(root: Path, part: str) -> None:
+    shutil.rmtree(root / part)
     (root / part).mkdir()
     with pytest.raises(InputError, match=rf"{part} has no class folders; expected train/<class>/<images>"):
         load_folder(root)
+
+
+def test_no_test_part(root: Path) -> None:
+    expected = load_folder(root)
+    shutil.rmtree(root / "test")
+    source = load_folder(root)
+    assert source.test is None
+    assert (source.train.keys, source.mean) == (expected.train.keys, expected.mean)
+
+
+def test_bad_images_are_left_out_where_that_is_asked_for(root: Path) -> None:
+    (root / "train" / "cat" / "1.png").write_bytes(b"no image")
+    (root / "train" / "dog" / "gone.png").symlink_to(root / "nowhere.png")
+    with pytest.raises(InputError, match=r"train/dog/gone\.png cannot be read \(No such file.*data\.skip_bad=true"):
+        load_folder(root)
+    for _ in range(2):  # decoded, then from the cache
+        source = load_folder(root, skip_bad=True)
+        decoded = source.train.decode(np.array([0, 1, 3, 4]))
+        assert decoded.positions.tolist() == [0, 3]
+        assert decoded.images[:, :, MIDDLE, MIDDLE].tolist() == [[255, 0, 0], [0, 0, 255]]
+        assert [(each.key, each.reason[:17]) for each in decoded.left_out] == [
+            ("train/cat/1.png", "cannot be decoded"),
+            ("train/dog/gone.png", "cannot be read (N"),
+        ]
+        assert len(source.train.labels) == 5
+    with pytest.raises(InputError, match=r"gone\.png cannot be read"):  # the cache does not hide it
+        load_folder(root)
+    (root / "train" / "dog" / "gone.png").unlink()
+    with pytest.raises(InputError, match=r"train/cat/1\.png cannot be decoded"):
+        load_folder(root)
+
+
+def test_only_bad_images(root: Path) -> None:
+    for path in (root / "train").rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"train/cat/0\.png and 3 more cannot be decoded"):
+        load_folder(root, skip_bad=True)
+
+
+def test_more_images_than_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3000}.__getitem__)
+    message = (
+        r"4 images of data.image_size=16 are 3.07e-06 GB, this machine's memory is 3e-06 GB: lower data.image_size"
+    )
+    with pytest.raises(InputError, match=message):
+        load_folder(root)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3100}.__getitem__)
+    assert len(load_folder(root).train.images()) == 4
+
+
+def test_images_are_mapped_and_the_cache_is_never_written_through(root: Path) -> None:
+    images = load_folder(root).train.images()
+    images.zero_()
+    assert load_folder(root).train.images().any()
 
 
 def test_one_class_is_not_enough(root: Path) -> None:

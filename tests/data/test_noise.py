@@ -411,7 +411,7 @@ def test_labels_that_cannot_be_written(tmp_path: Path) -> None:
     [
         (
             {"name": "simetric"},
-            r"noise=simetric is not known: choose one of asymmetric, file, instance, none",
+            r"noise=simetric is not known: choose one of asymmetric, file, human, instance, none",
         ),
         (symmetric(1.5), r"noise\.rate=1\.5: must be a number in \[0, 1\]"),
         (symmetric(-0.1), r"noise\.rate=-0\.1"),

@@ -52,7 +52,9 @@ def random_task(count: int = 60, classes: int = 4, channels: int = 3, seed: int 
 @pytest.fixture(scope="module")
 def digits() -> LabelTask:
     source = load({"name": "digits"}, Path("unused"))
-    return dataclasses.replace(task_of(source.train_images, source.train_labels, 10), mean=source.mean, std=source.std)
+    return dataclasses.replace(
+        task_of(source.train.images(), torch.from_numpy(source.train.labels), 10), mean=source.mean, std=source.std
+    )
 
 
 def published(task: LabelTask, rate: float, seed: int, scale: str) -> list[int]:

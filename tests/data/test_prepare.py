@@ -42,17 +42,17 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 def test_digits() -> None:
     source = load({"name": "digits"}, Path("unused"))
-    assert source.train_images.shape == (1297, 1, 8, 8)
-    assert source.test_images.shape == (500, 1, 8, 8)
-    assert source.train_images.dtype == torch.uint8
-    assert source.train_images.max() == 255
-    assert source.train_images[0, 0, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]  # 0 0 5 13 9 1 0 0 of 16
-    assert source.train_labels[:10].tolist() == list(range(10))
+    assert source.train.images().shape == (1297, 1, 8, 8)
+    assert source.test.images().shape == (500, 1, 8, 8)
+    assert source.train.images().dtype == torch.uint8
+    assert source.train.images().max() == 255
+    assert source.train.images()[0, 0, 0].tolist() == [0, 0, 80, 207, 143, 16, 0, 0]  # 0 0 5 13 9 1 0 0 of 16
+    assert source.train.labels[:10].tolist() == list(range(10))
     assert source.class_names == tuple("0123456789")
-    pixels = source.train_images.double() / 255
+    pixels = source.train.images().double() / 255
     assert source.mean == (round(float(pixels.mean()), 4),)
     assert source.std == (round(float(pixels.std(correction=0)), 4),)
-    assert source.train_keys[-1] == "1296"
+    assert source.train.keys[-1] == "1296"
     assert source.labels_verified
 
 
@@ -63,6 +63,10 @@ def test_every_shipped_noise_on_digits(noise: str, tmp_path: Path) -> None:
     if noise == "file":
         settings["path"] = str(tmp_path / "labels.json")
         write_dividemix_json(tmp_path / "labels.json", np.zeros(1297, np.int64))
+    if noise == "human":
+        settings |= {"path": str(tmp_path / "labels.npz"), "key": "worse"}
+        clean = load({"name": "digits"}, tmp_path).train.labels
+        np.savez(tmp_path / "labels.npz", clean_label=clean, worse_label=(clean + 1) % 10)
     data = prepare(settings_of(CONF / "data" / "digits.yaml"), settings, tmp_path)
     assert data.realised_noise_rate is not None
     assert (data.realised_noise_rate == 0) == (noise == "none")
@@ -77,7 +81,7 @@ def test_shipped_data_settings(dataset: str) -> None:
     assert settings["name"] == dataset
     common = {"name", "root", "files", "subset", "test_subset", "validation", "augment"}
     assert common <= set(settings)
-    assert set(settings["augment"]) == {"crop_padding", "flip"}
+    assert {"crop_padding", "flip"} <= set(settings["augment"]) <= {"crop_padding", "flip", "crop"}
 
 
 def test_parts_fit_together() -> None:
@@ -89,10 +93,10 @@ def test_parts_fit_together() -> None:
     assert len(validation.labels) == 40
     assert len(data.test.labels) == 100
     assert (train.index.diff() > 0).all()
-    assert torch.equal(train.images, source.train_images[train.index])
+    assert torch.equal(train.images, source.train.images()[train.index])
     assert train.keys == tuple(str(position) for position in train.index.tolist())
     assert data.true_labels is not None
-    assert torch.equal(data.true_labels, source.train_labels[train.index])
+    assert torch.equal(data.true_labels, torch.from_numpy(source.train.labels[train.index]))
     assert data.realised_noise_rate == pytest.approx(float((data.true_labels != train.given_labels).float().mean()))
     assert data.per_class_noise is not None
     assert len(data.per_class_noise) == 10
@@ -113,9 +117,9 @@ def test_validation_labels_are_noisy_and_its_images_are_not_trained_on() -> None
     position = {key: place for place, key in enumerate(data.train.keys)}
     held_out = [index for index in range(1297) if str(index) not in position]
     source = load({"name": "digits"}, Path("unused"))
-    assert torch.equal(data.validation.images, source.train_images[held_out])
+    assert torch.equal(data.validation.images, source.train.images()[held_out])
     assert torch.equal(data.validation.labels, data.selected_labels[held_out])
-    assert not torch.equal(data.validation.labels, source.train_labels[held_out])
+    assert not torch.equal(data.validation.labels, torch.from_numpy(source.train.labels[held_out]))
 
 
 def test_the_training_set_has_no_true_labels() -> None:
@@ -220,7 +224,7 @@ def test_validation_split(labels: Labels, fraction: float, seed: int) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "digit"}, r"data=digit is not known: choose one of cifar10, cifar100, digits, image_folder$"),
+        ({"name": "digit"}, r"data=digit is not known: choose one of animal10n, cifar10, cifar100, "),
         ({"subset": 2000}, r"data\.subset=2000: there are only 1297 samples; lower it"),
         ({"subset": 9}, r"data\.subset=9: must be at least 10, one sample for each class"),
         ({"subset": 20.5}, r"data\.subset=20\.5: must be a whole number"),

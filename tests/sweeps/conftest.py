@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
 
 from sanm.config import CONF
+from sanm.store import RunDirectory
 from sweeps.study import Study, study_of
 from tests.conftest import ROOT, SMALL
 
 TINY = (*SMALL, "base_method=ce", "quality.every=0")
 """Overrides that make the cells of the grid ``quick`` a matter of a second."""
+
+KILLS = int(os.environ.get("SANM_TEST_KILLS", "4"))
+"""How many random kills a grid and a study have to stand; 15 of each take some minutes."""
 
 
 @pytest.fixture
@@ -62,6 +70,37 @@ def parent(process: int) -> int | None:
     except OSError:
         return None
     return None if state == "Z" else int(number)
+
+
+def killed_at_random(process: subprocess.Popen[str], runs: Path, chance: random.Random) -> bool:
+    """Kill a command, some of its workers, or both, a moment after a run has saved. False when it has ended before."""
+    before = saved(runs)
+    while saved(runs) == before and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(chance.uniform(0, 0.5))
+    if process.poll() is not None:
+        return False
+    workers = children(process.pid)
+    all_of_it = [process.pid, *(worker for worker in workers if chance.random() < 0.7)]
+    for victim in [chance.choice(workers)] if workers and chance.random() < 0.5 else all_of_it:
+        with suppress(ProcessLookupError):
+            os.kill(victim, signal.SIGKILL)
+    return True
+
+
+def saved(runs: Path) -> dict[Path, int]:
+    """When each run saved last."""
+    found = {}
+    for checkpoint in runs.glob("*/checkpoint.pt"):
+        with suppress(FileNotFoundError):  # its run has just ended
+            found[checkpoint] = checkpoint.stat().st_mtime_ns
+    return found
+
+
+def wait_for_orphans(runs: Path) -> None:
+    """Until nobody holds a run: a worker whose launcher is gone ends after it has saved."""
+    while any(RunDirectory(runs, path.parent.name).claimed() for path in runs.glob("*/config.yaml")):
+        time.sleep(0.05)
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:

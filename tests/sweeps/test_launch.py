@@ -14,7 +14,7 @@ from sanm.errors import InputError
 from sanm.run import FAILED, MISSING, REFUSED, REQUEUE
 from sanm.store import RunDirectory
 from sweeps import launch
-from tests.conftest import Command
+from tests.conftest import Command, remount
 from tests.sweeps.conftest import TINY, children, ended, launched, parent, read_until, start
 
 ONE_FAILS = (*TINY, "trainer.lr=0.02,1e30", "device=cpu", "--only", "components=none", "--only", "noise.rate=0.2")
@@ -104,6 +104,25 @@ def test_a_look_at_a_grid_of_the_paper_needs_its_data_and_no_network(
     status, _, err = said(capsys, "run", "mask_source", *where, *part)
     assert status == REFUSED
     assert "the frozen network was asked for (in the cell" in err[0]
+
+
+def test_a_disk_that_is_full_or_can_only_be_read(capsys: pytest.CaptureFixture[str], small_disk: Path) -> None:
+    cells = (*ONE_FAILS[:-4], "trainer.lr=0.02", "model.widths=[24,48]", *ONE_FAILS[-4:])
+    status, out, err = launched("run", small_disk, *cells)
+    assert status == MISSING
+    assert out.splitlines()[-1] == "interrupted 1 runs"
+    (line,) = err.splitlines()
+    assert "no space left to write" in line
+
+    remount(small_disk, "ro")
+    status, _, err_lines = said(capsys, "run", "quick", f"runs_dir={small_disk}", *cells)
+    assert status == REFUSED
+    assert err_lines == [f"error    runs_dir={small_disk} cannot be written (Read-only file system)"]
+    assert said(capsys, "status", "quick", f"runs_dir={small_disk}", *cells)[1][1] == "interrupted  1", "to be read"
+
+    remount(small_disk, "rw,size=20m")
+    status, out, err = launched("run", small_disk, *cells)
+    assert status == 0, out + err
 
 
 def test_a_grid_with_a_failing_cell(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -79,6 +79,20 @@ def test_memory_that_does_not_suffice_is_said_with_its_figure(monkeypatch: pytes
     assert memory_warning(None, 1000, on_gpu=False) is None
 
 
+def test_a_launch_with_more_slots_than_memory_says_so_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "memory_mb", lambda: 16 * 1024.0)
+    done = cell("cpu")
+    monkeypatch.setattr(Progress, "peak_memory_mb", lambda self: 1024.0)
+    parallel.launch([], Settings(slots=17), Job(Progress([done], ["done"]), tmp_path))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(
+        "warning  17 runs at once need 17.0 GiB going by those that are done, and there are 16.0 GiB"
+    )
+    assert second.startswith("launch   17 at once")
+
+
 def test_this_machine_has_cores_and_memory() -> None:
     assert machine.memory_mb() > 100
     assert machine.cores() == 8

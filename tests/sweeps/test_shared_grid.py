@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from sanm.run import MISSING
-from tests.sweeps.conftest import TINY, children, ended, launched, start
+from tests.sweeps.conftest import KILLS, TINY, ended, killed_at_random, launched, start, wait_for_orphans
 from tests.test_interruption import numbers
 
 pytestmark = pytest.mark.slow
 
-CELLS = (*TINY, "trainer.epochs=30", "device=cpu", "--only", "components=none,full", "--only", "noise.rate=0.2,0.5,0.8")
+CELLS = (
+    *TINY,
+    f"trainer.epochs={max(30, 5 * KILLS)}",
+    "device=cpu",
+    "--only",
+    "components=none,full",
+    "--only",
+    "noise.rate=0.2,0.5,0.8",
+)
 """Six cells."""
 
 
@@ -41,29 +46,15 @@ def test_eight_launchers_train_each_cell_once(tmp_path: Path, undisturbed: Path)
 
 def test_kills_of_launchers_and_workers_change_no_number(tmp_path: Path, undisturbed: Path) -> None:
     chance = random.Random(0)
-    for round_ in range(4):
+    kills = 0
+    while kills < KILLS:
         process = start("run", tmp_path, *CELLS, "launch=parallel", "launch.slots=2")
-        before = set(tmp_path.glob("*/checkpoint.pt"))
-        while set(tmp_path.glob("*/checkpoint.pt")) == before and process.poll() is None:
-            time.sleep(0.02)
-        time.sleep(chance.uniform(0, 0.5))
-        workers = children(process.pid)
-        if round_ % 2 and workers:
-            os.kill(chance.choice(workers), signal.SIGKILL)
-            time.sleep(chance.uniform(0, 1))
-        for victim in (process.pid, *children(process.pid)):
-            if chance.random() < 0.7 or victim == process.pid:
-                os.kill(victim, signal.SIGKILL)
-        ended(process)
+        while kills < KILLS and killed_at_random(process, tmp_path, chance):
+            kills += 1
+        process.kill()
+        status, out, err = ended(process)
+        assert status, f"done after {kills} kills: give it more epochs\n{out}{err}"
         wait_for_orphans(tmp_path)
     status, out, err = launched("run", tmp_path, *CELLS)
     assert status == 0, out + err
     assert numbers(tmp_path) == numbers(undisturbed)
-
-
-def wait_for_orphans(runs: Path) -> None:
-    """Until nobody holds a run: a worker whose launcher is gone ends after it has saved."""
-    from sanm.store import RunDirectory
-
-    while any(RunDirectory(runs, path.parent.name).claimed() for path in runs.glob("*/config.yaml")):
-        time.sleep(0.05)

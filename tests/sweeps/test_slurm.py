@@ -17,6 +17,7 @@ from sanm.run import FAILED
 from sweeps.launchers import settings_of, slurm
 from tests.conftest import ROOT
 from tests.sweeps.conftest import TINY, ended, launched, start
+from tests.test_interruption import numbers
 
 HERE = Path(__file__).parent
 LAUNCH = ("launch=slurm", "launch.gpus=0", "launch.cpus=1", "launch.memory_gb=1", "launch.poll_s=0.5",
@@ -79,22 +80,30 @@ def job_of(runs: Path, run: str) -> str:
 def test_a_grid_with_a_failing_cell_a_cancelled_job_and_one_queued_again(
     cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    cells = (*TINY, "trainer.epochs=300", "trainer.lr=0.02,1e30", "--only", "components=none",
-             "--only", "noise.rate=0.2,0.5")  # fmt: skip
-    process = start("run", tmp_path, *cells, *LAUNCH, **cluster)
+    cells = (*TINY, "trainer.epochs=150", "trainer.lr=0.01,0.02,0.03,1e30", "device=cpu",
+             "--only", "components=none", "--only", "noise.rate=0.2")  # fmt: skip
+    runs = tmp_path / "slurm"
+    process = start("run", runs, *cells, *LAUNCH, **cluster)
     disturbed: dict[str, str] = {}  # job by run
     for command in (("scancel",), ("scontrol", "requeue")):
-        run = next_to_train(tmp_path, process, disturbed)
-        disturbed[run] = job_of(tmp_path, run)
+        run = next_to_train(runs, process, disturbed)
+        disturbed[run] = job_of(runs, run)
         asked(cluster, *command, disturbed[run])
     cancelled = next(iter(disturbed.values()))
     status, out, err = ended(process)
     assert status == FAILED, out + err
     assert out.count("crashed  ") == 1, "the cancelled job; the one that was queued again is still the same job"
     assert f"job {cancelled} ended without a result; tried once more" in out
-    assert "grid     2 of 4 runs done" in out
-    assert out.count("the loss is not finite at epoch 1, step") == 4
-    assert len(list(tmp_path.glob("*/result.json"))) == 2
+    assert "grid     3 of 4 runs done" in out
+    assert out.count("the loss is not finite at epoch 1, step") == 2, "at once, and at the end"
+    assert not asked(cluster, "squeue", "--noheader").strip()
+
+    status, out, _ = launched("status", runs, *cells)
+    assert status == FAILED
+    assert [line.split()[:2] for line in out.splitlines()[1:3]] == [["done", "3"], ["failed", "1"]], "nothing is left"
+    launched("run", tmp_path / "local", *cells)
+    assert len(numbers(runs)) == 3
+    assert numbers(runs) == numbers(tmp_path / "local"), "as if nobody had cancelled or queued anything"
 
 
 @pytest.mark.slow

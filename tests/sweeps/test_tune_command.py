@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, SMALL
+from sanm.run import REFUSED
+from tests.conftest import ROOT, SMALL, remount
+from tests.sweeps.conftest import KILLS, killed_at_random, wait_for_orphans
 from tests.test_interruption import TIMES
 
 STUDY = ("study=tau", "study.noise_rates=[0.5]", "study.seeds=[1,2]", "study.n_trials=2", *SMALL, "base_method=ce")
@@ -102,6 +105,49 @@ def test_killed_altogether_and_asked_again(tmp_path: Path) -> None:
     assert len(records(tmp_path)) == 4
     trained = [line.split()[1] for out in outputs for line in out.splitlines() if line.startswith("run  ")]
     assert len(trained) == len(set(trained)), "no run twice"
+
+
+@pytest.mark.slow
+@needs_proc
+def test_kills_of_commands_and_workers_change_no_number(tmp_path: Path) -> None:
+    words = (*STUDY, "study.n_trials=4", f"trainer.epochs={max(20, 8 * KILLS)}")
+    quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
+    finish(start(quiet, *words))
+    chance = random.Random(0)
+    kills = 0
+    while kills < KILLS:
+        process = start(disturbed, *words, "study.workers=2")
+        while kills < KILLS and killed_at_random(process, disturbed, chance):
+            kills += 1
+        process.kill()
+        out, err = process.communicate(timeout=300)  # its output is open until its workers have ended
+        assert process.returncode, f"done after {kills} kills: give it more epochs\n{out}{err}"
+        wait_for_orphans(disturbed)
+    finish(start(disturbed, *words, "study.workers=2"))
+    assert trials(disturbed) == trials(quiet), "exactly n, the same parameters, the same scores"
+    assert records(disturbed) == records(quiet)
+
+
+def test_a_storage_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    remount(small_disk, "size=4k")
+    journal = small_disk / "study.log"
+    words = (*STUDY, "study.workers=2", "study/pruner=median", f"study.storage=journal:{journal}")
+    said = finish(start(tmp_path, *words), status=REFUSED)
+    assert [line for line in said.splitlines() if line.startswith("error")] == [
+        f"error    study.storage=journal:{journal} cannot be written (No space left on device): "
+        "the same command goes on once it can"
+    ]
+    assert "Traceback" not in said
+    assert not list(tmp_path.glob("*/failure.txt")), "a full disk is no failure of a run"
+    remount(small_disk, "size=1m")
+    finish(start(tmp_path, *words))
+    assert [row["state"] for row in trials(tmp_path)] == ["complete"] * 2
+
+
+def test_a_folder_that_can_only_be_read_is_one_line(small_disk: Path) -> None:
+    remount(small_disk, "ro")
+    said = finish(start(small_disk, *STUDY), status=REFUSED)
+    assert said == f"error    runs_dir={small_disk}/studies/tau cannot be written (Read-only file system)\n"
 
 
 def test_a_report_of_nothing_is_one_line(tmp_path: Path) -> None:

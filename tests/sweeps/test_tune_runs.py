@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,8 +20,8 @@ from sweeps import study_report
 from sweeps.study import Study, run_config
 from sweeps.study_folder import StudyFolder
 from sweeps.study_runs import run_cell
-from sweeps.study_storage import create
-from sweeps.study_trials import CELLS, REASON, RUNS, work
+from sweeps.study_storage import OutOfReachError, address, create, reachable
+from sweeps.study_trials import CELLS, REASON, RUNS, Row, RunCell, Score, Watch, work
 from tests.conftest import SMALL
 from tests.sweeps.conftest import MakeStudy
 
@@ -33,16 +34,17 @@ def column(directory: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(handle)]
 
 
-def optimized(study: Study) -> study_report.Stored:
+def optimized(study: Study, run: RunCell = run_cell) -> study_report.Stored:
     folder = StudyFolder(study.folder)
     store = create(study, folder)
-    work(study, store, folder, run_cell)
+    with reachable(address(study)):
+        work(study, store, folder, run)
     study_report.write(store, study.folder)
     return study_report.stored(store, study.folder)
 
 
 def test_a_point_of_a_grid_costs_nothing(make_study: MakeStudy, capsys: pytest.CaptureFixture[str]) -> None:
-    study = make_study(*ONE_POINT, *QUICK, "study.n_trials=2")
+    study = make_study(*ONE_POINT, *QUICK, "study.n_trials=2", "study/pruner=median")
     for value in (0.2, 0.21):
         for cell in study.cells:  # in another order, as a grid may have it
             overrides = [f"tau.value={value}", *cell.overrides(), *study.overrides]
@@ -53,6 +55,7 @@ def test_a_point_of_a_grid_costs_nothing(make_study: MakeStudy, capsys: pytest.C
     assert "epoch" not in out
     assert out.count("skip ") == 4
     assert len(trial.user_attrs[RUNS]) == 2
+    assert sorted(trial.intermediate_values) == [1, 2, 3, 4, 5, 6], "other trials are compared with it"
 
 
 @pytest.mark.parametrize("selection", ["validation", "test_oracle"])
@@ -152,4 +155,30 @@ def test_a_pruned_trial_leaves_a_run_to_be_gone_on_with(make_study: MakeStudy, t
     assert column(directory.path, "epoch") == [1, 2]
     overrides = study.run_overrides({"tau.value": trial.params["tau.value"]}, study.cells[0])
     assert train_or_skip(run_config(overrides), overrides) == 0
+    assert directory.status() == "done"
+
+
+def test_a_storage_that_goes_away_in_the_middle_of_a_run_is_no_failure_of_the_run(
+    make_study: MakeStudy, tmp_path: Path
+) -> None:
+    study = make_study(*ONE_POINT, *QUICK, "study/pruner=median", "study.n_trials=1", "study.storage=null")
+    store, hidden = study.folder / "study.db", tmp_path / "hidden.db"
+
+    def hiding(study: Study, overrides: list[str], watch: Watch) -> Score:
+        def hide_then_watch(rows: Sequence[Row], epochs: int) -> None:
+            if len(rows) == 2:
+                store.rename(hidden)
+            watch(rows, epochs)
+
+        return run_cell(study, overrides, hide_then_watch)
+
+    with pytest.raises(OutOfReachError, match=r"study\.storage=sqlite:.*cannot be reached"):
+        optimized(study, hiding)
+    (checkpoint,) = (tmp_path / "runs").glob("*/checkpoint.pt")
+    directory = RunDirectory(tmp_path / "runs", checkpoint.parent.name)
+    assert directory.status() == "interrupted"
+    hidden.rename(store)
+    (trial,) = optimized(study).trials
+    assert trial.state.name == "COMPLETE"
+    assert sorted(trial.intermediate_values) == [1, 2, 3, 4, 5, 6], "the epoch that nobody was told of as well"
     assert directory.status() == "done"

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from analysis.figures import build
 from analysis.records import Records
-from sanm.errors import InputError
+from sanm.errors import InputError, Interrupted
 from sweeps import study_report
 from sweeps.study import Study
 from sweeps.study_folder import StudyFolder
@@ -49,7 +49,7 @@ def formula(overrides: list[str]) -> float:
     return 60 - 100 * abs(float(found["tau.value"]) - 0.3) + rate + 0.1 * int(found["seed"])
 
 
-def by_formula(study: Study, overrides: list[str], watch: Watch | None) -> Score:
+def by_formula(study: Study, overrides: list[str], watch: Watch) -> Score:
     return Score(f"run-of-{'-'.join(overrides[-3:])}", formula(overrides))
 
 
@@ -68,7 +68,7 @@ def interrupting(after: int) -> Callable[..., Score]:
     """Runs that are cut off when so many are done."""
     done: list[str] = []
 
-    def run(study: Study, overrides: list[str], watch: Watch | None) -> Score:
+    def run(study: Study, overrides: list[str], watch: Watch) -> Score:
         if len(done) == after:
             raise SystemExit
         done.append(overrides[-1])
@@ -148,21 +148,34 @@ def test_a_trial_that_kills_every_worker_is_given_up(make_study: MakeStudy) -> N
     assert store.trials[0].user_attrs[REASON] == f"its worker died {MOST_ATTEMPTS} times"
 
 
-def test_an_interruption_by_the_user_is_no_fault_of_the_trial(make_study: MakeStudy) -> None:
+def test_a_trial_that_gets_on_is_not_given_up_however_often_its_worker_dies(make_study: MakeStudy) -> None:
+    def killed_after_an_epoch(study: Study, overrides: list[str], watch: Watch) -> Score:
+        watch([{"epoch": 1, "validation_accuracy": 10.0}], 10)
+        raise SystemExit
+
+    study = make_study("study=tau", "study.n_trials=1")
+    for _ in range(MOST_ATTEMPTS + 2):
+        with pytest.raises(SystemExit):
+            optimized(study, killed_after_an_epoch)
+    assert states(optimized(study)) == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt, Interrupted, InputError])
+def test_what_comes_from_outside_is_no_fault_of_the_trial(make_study: MakeStudy, reason: type[BaseException]) -> None:
     study = make_study("study=tau", "study.n_trials=1")
 
     def interrupted(*_: object) -> Score:
-        raise KeyboardInterrupt
+        raise reason
 
     for _ in range(MOST_ATTEMPTS + 2):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(reason):
             optimized(study, interrupted)
     assert find(study).trials[0].user_attrs[ATTEMPTS] == 0
     assert states(optimized(study)) == ["COMPLETE"]
 
 
 def test_a_failed_run_fails_its_trial_and_the_study_goes_on(make_study: MakeStudy) -> None:
-    def failing(study: Study, overrides: list[str], watch: Watch | None) -> Score:
+    def failing(study: Study, overrides: list[str], watch: Watch) -> Score:
         if float(values(overrides)["tau.value"]) > 0.3:
             raise TrialFailedError("some-run: the loss is not finite at epoch 1, step 1 of network 1")
         return by_formula(study, overrides, watch)
@@ -195,8 +208,7 @@ def test_the_pruner_stops_trials_that_are_worse_run_by_run(make_study: MakeStudy
 
 
 def test_the_pruner_stops_a_run_by_its_epochs(make_study: MakeStudy) -> None:
-    def learning(study: Study, overrides: list[str], watch: Watch | None) -> Score:
-        assert watch is not None
+    def learning(study: Study, overrides: list[str], watch: Watch) -> Score:
         end = formula(overrides)
         rows = [{"epoch": k, "validation_accuracy": end * k / 10, "test_accuracy": 0.0} for k in range(1, 11)]
         for epoch in range(1, 11):
@@ -300,6 +312,15 @@ def test_a_storage_that_cannot_be_had_is_one_line_without_its_password(
     assert message in str(raised.value)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_half_a_line_in_a_journal_spoils_nothing(make_study: MakeStudy, tmp_path: Path) -> None:
+    words = ("study=tau", "study/pruner=none")
+    optimized(make_study(*words, "study.n_trials=1"))
+    with open(tmp_path / "study.log", "a") as journal:
+        journal.write('{"op_code":8,"worker_id":"38af')  # what a kill, or a full disk, leaves
+    assert states(optimized(make_study(*words, "study.n_trials=3"))) == ["COMPLETE"] * 3
+    assert states(find(make_study(*words))) == ["COMPLETE"] * 3, "whoever reads it from the start"
 
 
 def test_a_storage_may_come_from_the_environment(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:

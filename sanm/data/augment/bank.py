@@ -24,18 +24,31 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True).mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
+def middle(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The first row and column of the middle part of an image."""
+    return (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2
+
+
+def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of images ``[..., H, W]``, ``size`` high and wide."""
+    top, left = middle((images.shape[-2], images.shape[-1]), size)
+    return images[..., top : top + size[0], left : left + size[1]]
+
+
 class ImageBank:
     """Training images resident on the device.
 
-    ``augment`` holds ``crop_padding`` (zero pixels around the image a crop may reach into) and ``flip`` (left-right,
-    with probability one half).
+    ``augment`` holds ``crop_padding`` (zero pixels around the image a crop may reach into), ``flip`` (left-right, with
+    probability one half) and perhaps ``crop`` (side of what is cropped out: at random, or for plain images out of the
+    middle). ``size`` is the height and width of what comes out.
     """
 
     def __init__(self, images: Images, augment: Mapping[str, Any], device: torch.device) -> None:
         self.padding, self.flip = int(augment["crop_padding"]), bool(augment["flip"])
         self.mean = torch.tensor(images.mean, device=device)
         self.std = torch.tensor(images.std, device=device)
-        self.size: tuple[int, int] = (images.images.shape[2], images.images.shape[3])
+        self.whole: tuple[int, int] = (images.images.shape[2], images.images.shape[3])
+        self.size: tuple[int, int] = (augment["crop"],) * 2 if augment.get("crop") else self.whole
         padded = torch.nn.functional.pad(images.images, (self.padding,) * 4)
         self._padded = padded.permute(0, 2, 3, 1).contiguous().to(device)
 
@@ -60,21 +73,26 @@ class ImageBank:
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""
-        height, width = self.size
-        rows = torch.arange(self.padding, self.padding + height, device=index.device)
-        columns = torch.arange(self.padding, self.padding + width, device=index.device)
+        top, left = (self.padding + first for first in middle(self.whole, self.size))
+        rows = torch.arange(top, top + self.size[0], device=index.device)
+        columns = torch.arange(left, left + self.size[1], device=index.device)
         return self._gather(index, rows[None, :], columns[None, :])
 
     def cropped_pixels(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Random crop and flip of each image on its own: uint8 ``[B, C, H, W]``, channels last in memory."""
         (height, width), batch, device = self.size, len(index), index.device
-        top, left = torch.randint(0, 2 * self.padding + 1, (2, batch, 1), generator=generator, device=device)
+        top, left = self._corners(batch, generator)
         rows = top + torch.arange(height, device=device)
         columns = torch.arange(width, device=device).expand(batch, -1)
         if self.flip:
             mirrored = torch.rand(batch, 1, generator=generator, device=device) < 0.5
             columns = torch.where(mirrored, width - 1 - columns, columns)
         return self._gather(index, rows, columns + left)
+
+    def _corners(self, batch: int, generator: torch.Generator) -> Tensor:
+        """Where random crops begin, ``[2, batch, 1]``."""
+        most = self.whole[0] - self.size[0] + 2 * self.padding  # the same either way: what is cropped is square
+        return torch.randint(0, most + 1, (2, batch, 1), generator=generator, device=self.mean.device)
 
     def _gather(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return self._padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,21 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanm.data.types import Source
+from sanm.data.array_pickle import load_plain
+from sanm.data.types import Source, in_memory
 from sanm.errors import InputError
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE  # a row of a batch: all red, all green, all blue values, each row by row
-
-# What NumPy's own pickles call, taken from NumPy itself so that it holds for every version of it.
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("multiarray", "scalar"): np.int64(0).__reduce__()[0],
-    ("numeric", "_frombuffer"): np.empty(0).__reduce_ex__(5)[0],
-}
 
 
 @dataclass(frozen=True)
@@ -49,25 +38,6 @@ class Layout:
     std: tuple[float, ...]
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds plain values and NumPy arrays only: a pickle may otherwise run any code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        package, _, last = module.rpartition(".")
-        place = last if package in ("numpy.core", "numpy._core") else module
-        if module == "_codecs" and name == "encode":  # how Python 3 writes bytes for Python 2
-            return _encode_latin1
-        if (place, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"holds {module}.{name}, which image batches never do")
-        return _ALLOWED[place, name]
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"holds text encoded as {encoding}")
-    return text.encode("latin1")
-
-
 def load(settings: Mapping[str, Any], layout: Layout) -> Source:
     """Read the batches below ``settings["root"]``: the folder of the batches or the one that holds it.
 
@@ -82,14 +52,11 @@ def load(settings: Mapping[str, Any], layout: Layout) -> Source:
     if altered:
         warnings.warn(f"{folder}: not the published files (md5 differs): {', '.join(altered)}", stacklevel=2)
     return Source(
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
+        train=in_memory(train_images, train_labels),
+        test=in_memory(test_images, test_labels),
         class_names=names,
         mean=layout.mean,
         std=layout.std,
-        train_keys=tuple(str(position) for position in range(len(train_labels))),
         labels_verified=True,
     )
 
@@ -158,8 +125,7 @@ def _content(path: Path) -> bytes:
 
 def _unpickled(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        # latin1 turns the keys of Python 2 into str and leaves arrays of Python 2 intact.
-        found = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        found = load_plain(content)
     except Exception as error:  # a damaged pickle raises nearly anything
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{path} is not an intact CIFAR pickle ({reason}): fetch it again") from error

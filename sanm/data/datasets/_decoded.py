@@ -1,25 +1,42 @@
-"""Image files as one uint8 array, decoded once and kept beside them."""
+"""Image files as one uint8 array, decoded once, kept beside them and mapped from there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from sanm.data.bad_entries import REMEDY
+from sanm.data.types import LeftOut
 from sanm.errors import InputError
 from sanm.files import write_atomically
 
 Pixels = NDArray[np.uint8]
+
+AT_ONCE = 1024
+"""Images decoded before they are written: what decoding takes of the memory."""
+SILENCE = 60
+"""Seconds after which a long decoding says how far it is."""
+HEADER = 128
+"""Bytes of an array file before its pixels, however many images it turns out to hold."""
+
+
+class Kept(NamedTuple):
+    """What a cache holds of some files: the pixels of those that can be decoded, and why the others cannot."""
+
+    pixels: Pixels  # [m, 3, size, size]
+    bad: dict[int, str]  # position among the files -> reason
 
 
 class DecodedImages:
@@ -27,7 +44,8 @@ class DecodedImages:
 
     They are kept in ``chosen`` when it is given, else in ``root/.sanm_cache`` or, where that cannot be written, below
     ``fallback``. Each part is ``<part>-<size>.npy`` and a JSON file with the path, bytes and modification time of
-    every image; an array is used only while these are what is on the disk.
+    every image; an array is used only while these are what is on the disk. It is mapped, not read: memory is taken by
+    what is used of it.
     """
 
     def __init__(self, root: Path, size: int, chosen: str | None, fallback: Path) -> None:
@@ -38,79 +56,157 @@ class DecodedImages:
         else:
             self.places = [root / ".sanm_cache", fallback / "image_folder" / own]
 
-    def read(self, part: str, keys: Sequence[str]) -> Pixels:
-        """RGB pixels ``[N, 3, size, size]`` of the files ``keys``, relative to the root, in their order.
+    def read(self, part: str, keys: Sequence[str], skip_bad: bool = False) -> tuple[Pixels, dict[int, str]]:
+        """RGB pixels ``[m, 3, size, size]`` of the files ``keys``, relative to the root or absolute, in their order;
+        and of those that are left out the position and the reason.
 
-        Raises InputError that names a file which cannot be read or decoded. A cache that cannot be written is only a
-        warning.
+        Raises InputError that names a file which cannot be read or decoded, unless bad ones are to be skipped, and
+        when the pixels are more than this machine's memory. A cache that cannot be written is only a warning.
         """
+        check_fits_memory(len(keys), self.size)
         fingerprint = self._fingerprint(keys)
-        for place in self.places:
-            kept = self._kept(place, part, fingerprint)
-            if kept is not None:
-                return kept
-        pixels = self._decoded(keys)
-        self._keep(part, fingerprint, pixels)
-        return pixels
+        gone = {
+            position: f"cannot be read ({file[3]})"
+            for position, file in enumerate(fingerprint["files"])
+            if len(file) > 3
+        }
+        if not skip_bad:
+            self._refuse(keys, gone)
+        found = next((kept for place in self.places if (kept := self._kept(place, part, fingerprint))), None)
+        if found is None:
+            found = self._decoded(part, keys, fingerprint, gone)
+        if not skip_bad or len(found.bad) == len(keys):
+            self._refuse(keys, found.bad)
+        return found.pixels, found.bad
+
+    def _refuse(self, keys: Sequence[str], bad: dict[int, str]) -> None:
+        if bad:
+            first = min(bad)
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise InputError(f"{self.root / keys[first]}{more} {bad[first]}: repair or remove it, or {REMEDY}")
 
     def _fingerprint(self, keys: Sequence[str]) -> dict[str, Any]:
-        files = []
+        files: list[list[Any]] = []
         for key in keys:
             try:
                 status = os.stat(self.root / key)
+                files.append([key, status.st_size, status.st_mtime_ns])
             except OSError as error:
-                raise InputError(f"{self.root / key} cannot be read ({error.strerror}): repair or remove it") from error
-            files.append([key, status.st_size, status.st_mtime_ns])
+                files.append([key, None, None, error.strerror])
         return {"image_size": self.size, "files": files}
 
     def _paths(self, place: Path, part: str) -> tuple[Path, Path]:
         return place / f"{part}-{self.size}.npy", place / f"{part}-{self.size}.json"
 
-    def _kept(self, place: Path, part: str, fingerprint: dict[str, Any]) -> Pixels | None:
+    def _kept(self, place: Path, part: str, fingerprint: dict[str, Any]) -> Kept | None:
         array, description = self._paths(place, part)
         try:
-            if json.loads(description.read_text()) != fingerprint:
+            found = json.loads(description.read_text())
+            bad = {int(position): reason for position, reason in found.pop("bad", {}).items()}
+            if found != fingerprint:
                 return None
-            pixels: Pixels = np.load(array)
-        except (OSError, ValueError, EOFError):  # absent or damaged: as good as none
+            pixels = self._mapped(array)
+        except (OSError, ValueError, EOFError, AttributeError):  # absent or damaged: as good as none
             return None
-        expected = (len(fingerprint["files"]), 3, self.size, self.size)
-        return pixels if pixels.shape == expected and pixels.dtype == np.uint8 else None
+        expected = (len(fingerprint["files"]) - len(bad), 3, self.size, self.size)
+        return Kept(pixels, bad) if pixels.shape == expected and pixels.dtype == np.uint8 else None
 
-    def _keep(self, part: str, fingerprint: dict[str, Any], pixels: Pixels) -> None:
-        reason = ""
+    def _decoded(self, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]) -> Kept:
+        """Decode into the first place that takes it, or into memory."""
+        needed, reason = len(keys) * bytes_of_image(self.size), ""
         for place in self.places:
             array, description = self._paths(place, part)
+            decoding = _Decoding(self.root, keys, self.size, gone)
             try:
                 place.mkdir(parents=True, exist_ok=True)
+                if shutil.disk_usage(place).free < needed:
+                    raise InputError(f"{place} has less than the {needed / 1e9:.3g} GB left that they take")
                 # A description stands only beside the array it describes, whenever this is interrupted.
                 description.unlink(missing_ok=True)
-                write_atomically(array, partial(np.save, arr=pixels))
-                write_atomically(description, lambda handle: handle.write(json.dumps(fingerprint).encode()))
-                return
+                write_atomically(array, decoding.write)
+                kept = fingerprint | ({"bad": decoding.bad} if decoding.bad else {})
+                text = json.dumps(kept).encode()
+                if not decoding.unsure:
+                    write_atomically(description, lambda handle, text=text: handle.write(text))  # type: ignore[misc]
+                return Kept(self._nothing() if len(decoding.bad) == len(keys) else self._mapped(array), decoding.bad)
             except (OSError, InputError) as error:
                 reason = str(error)
         warnings.warn(
-            f"decoded images are not kept, the next run decodes again (data.cache_dir): {reason}", stacklevel=4
+            f"decoded images are not kept, the next run decodes again (data.cache_dir): {reason}", stacklevel=6
+        )
+        decoding = _Decoding(self.root, keys, self.size, gone)
+        chunks = list(decoding.chunks())
+        return Kept(np.concatenate(chunks) if chunks else self._nothing(), decoding.bad)
+
+    def _mapped(self, array: Path) -> Pixels:
+        pixels: Pixels = np.load(array, mmap_mode="c")  # writable as tensors want it, without writing to the file
+        return pixels
+
+    def _nothing(self) -> Pixels:
+        return np.empty((0, 3, self.size, self.size), dtype=np.uint8)
+
+
+class _Decoding:
+    """One pass over files; ``bad`` grows by position and reason as it goes on."""
+
+    def __init__(self, root: Path, keys: Sequence[str], size: int, gone: dict[int, str]) -> None:
+        self.root, self.keys, self.size = root, keys, size
+        self.bad = dict(gone)
+        self.unsure = False  # whether a failure was the disk's, so that another time may differ
+
+    def write(self, handle: BinaryIO) -> None:
+        """An array file of what can be decoded."""
+        handle.write(b" " * HEADER)
+        for chunk in self.chunks():
+            handle.write(chunk.data)
+        handle.seek(0)
+        handle.write(_array_header((len(self.keys) - len(self.bad), 3, self.size, self.size)))
+
+    def chunks(self) -> Iterator[Pixels]:
+        """Pixels of the files that can be decoded, in their order."""
+        spoke = time.monotonic()
+        with ThreadPoolExecutor() as threads:
+            for first in range(0, len(self.keys), AT_ONCE):
+                wanted = [p for p in range(first, min(first + AT_ONCE, len(self.keys))) if p not in self.bad]
+                found = [image for image in threads.map(self._one, wanted) if image is not None]
+                if found:
+                    yield np.ascontiguousarray(np.stack(found))
+                if time.monotonic() - spoke > SILENCE:
+                    print(f"decode   {first + AT_ONCE} of {len(self.keys)} images", flush=True)
+                    spoke = time.monotonic()
+
+    def _one(self, position: int) -> Pixels | None:
+        try:
+            return decode(self.root / self.keys[position], self.size)
+        except Exception as error:  # a damaged image raises nearly anything
+            self.unsure = self.unsure or getattr(error, "errno", None) is not None
+            self.bad[position] = f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})"
+            return None
+
+
+def left_out(keys: Sequence[str], bad: dict[int, str]) -> tuple[LeftOut, ...]:
+    """The bad ones by name, in order."""
+    return tuple(LeftOut(keys[position], bad[position]) for position in sorted(bad))
+
+
+def bytes_of_image(size: int) -> int:
+    return 3 * size * size
+
+
+def check_fits_memory(count: int, size: int) -> None:
+    """Raises InputError when so many images of that size are more than this machine's memory."""
+    needed, there = count * bytes_of_image(size), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > there:
+        raise InputError(
+            f"{count} images of data.image_size={size} are {needed / 1e9:.3g} GB, this machine's memory is "
+            f"{there / 1e9:.3g} GB: lower data.image_size, or use a part of them with data.subset=N"
         )
 
-    def _decoded(self, keys: Sequence[str]) -> Pixels:
-        pixels = np.empty((len(keys), 3, self.size, self.size), dtype=np.uint8)
-        failures: list[tuple[str, str]] = []
 
-        def fill(position: int) -> None:
-            try:
-                pixels[position] = decode(self.root / keys[position], self.size)
-            except Exception as error:  # a damaged image raises nearly anything
-                failures.append((keys[position], str(error).partition("\n")[0] or type(error).__name__))
-
-        with ThreadPoolExecutor() as threads:
-            list(threads.map(fill, range(len(keys))))
-        if failures:
-            key, reason = min(failures)
-            more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
-            raise InputError(f"{self.root / key}{more} cannot be decoded ({reason}): repair or remove it")
-        return pixels
+def _array_header(shape: tuple[int, ...]) -> bytes:
+    """Of NumPy's file format 1.0 for uint8, always ``HEADER`` bytes long."""
+    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).ljust(HEADER - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode()
 
 
 def decode(path: Path, size: int) -> Pixels:

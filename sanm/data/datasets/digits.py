@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sanm.data.datasets._pixels import mean_and_std
-from sanm.data.types import Source
+from sanm.data.pixels import mean_and_std
+from sanm.data.types import Source, in_memory
 
 NUM_TRAIN = 1297  # the remaining 500 test
 DARKEST = 16  # pixel values are 0..16
@@ -30,13 +30,10 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     labels = torch.from_numpy(digits.target.astype(np.int64))
     mean, std = mean_and_std(images[:NUM_TRAIN])
     return Source(
-        train_images=images[:NUM_TRAIN],
-        train_labels=labels[:NUM_TRAIN],
-        test_images=images[NUM_TRAIN:],
-        test_labels=labels[NUM_TRAIN:],
+        train=in_memory(images[:NUM_TRAIN], labels[:NUM_TRAIN]),
+        test=in_memory(images[NUM_TRAIN:], labels[NUM_TRAIN:]),
         class_names=tuple(str(name) for name in digits.target_names),
         mean=mean,
         std=std,
-        train_keys=tuple(str(position) for position in range(NUM_TRAIN)),
         labels_verified=True,
     )

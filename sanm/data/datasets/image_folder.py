@@ -1,4 +1,4 @@
-"""A folder of your own images: ``train/<class>/...`` and ``test/<class>/...`` below ``data.root``.
+"""A folder of your own images: ``train/<class>/...`` below ``data.root``, and ``test/<class>/...`` if there is any.
 
 Images are decoded once, to squares of ``image_size``, and kept in a cache that is redone when any of them changes.
 The user's own files are never written to.
@@ -12,15 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from sanm.data.datasets._decoded import DecodedImages
-from sanm.data.datasets._pixels import mean_and_std
-from sanm.data.types import Source
+from sanm.data.datasets._decoded import DecodedImages, left_out
+from sanm.data.datasets._image_files import image_size_of, root_of
+from sanm.data.pixels import mean_and_std
+from sanm.data.types import Decoded, Labels, Part, Source, rows
 from sanm.errors import InputError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-EXPECTED = "expected train/<class>/<images> and test/<class>/<images> below data.root"
+EXPECTED = "expected train/<class>/<images> and, if there are any, test/<class>/<images> below data.root"
 
 
 class _Split(NamedTuple):
@@ -31,49 +33,44 @@ class _Split(NamedTuple):
 def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     """Images ``[N, 3, image_size, image_size]``; classes are the folders below ``train``, sorted by name.
 
-    Reads ``root``, ``image_size`` and ``cache_dir`` (where decoded images are kept; null: beside the originals, or in
-    the argument ``cache_dir`` where that cannot be written). The folders' labels are given, not verified. Raises
-    InputError for a missing folder, a class without images, a class that only the test part has, and images that
-    cannot be decoded; warns about a class that the test part lacks.
+    Reads ``root``, ``image_size``, ``skip_bad`` and ``cache_dir`` (where decoded images are kept; null: beside the
+    originals, or in the argument ``cache_dir`` where that cannot be written). The folders' labels are given, not
+    verified. Images are decoded at once, all of them, since statistics are those of all training images. Raises
+    InputError for a missing folder, a class without images, a class that only the test part has, and, unless
+    ``skip_bad``, images that cannot be decoded; warns about a class that the test part lacks.
     """
-    root, size = _root(settings), _image_size(settings)
+    root = root_of(settings, EXPECTED)
+    decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir)
     class_names = _class_names(root / "train")
     if len(class_names) < 2:
         raise InputError(f"{root / 'train'} has one class folder only ({class_names[0]}): two or more are needed")
-    _check_test_classes(root / "test", class_names)
-    train, test = _scan(root, "train", class_names), _scan(root, "test", class_names)
-    decoded = DecodedImages(root, size, settings.get("cache_dir"), cache_dir)
-    train_images = torch.from_numpy(decoded.read("train", train.keys))
-    test_images = torch.from_numpy(decoded.read("test", test.keys))
-    mean, std = mean_and_std(train_images)
+    tested = (root / "test").exists()
+    if tested:
+        _check_test_classes(root / "test", class_names)
+    train = _scan(root, "train", class_names)
+    test = _scan(root, "test", class_names) if tested else None
+    part = _decoded_part(decoded, "train", train, bool(settings.get("skip_bad")))
+    mean, std = mean_and_std(part.images())
     return Source(
-        train_images=train_images,
-        train_labels=torch.tensor(train.labels),
-        test_images=test_images,
-        test_labels=torch.tensor(test.labels),
+        train=part,
+        test=test and _decoded_part(decoded, "test", test, bool(settings.get("skip_bad"))),
         class_names=class_names,
         mean=mean,
         std=std,
-        train_keys=tuple(train.keys),
-        labels_verified=False,
     )
 
 
-def _root(settings: Mapping[str, Any]) -> Path:
-    given = settings.get("root")
-    if not given:
-        raise InputError(f"data.root is not set: set data.root=FOLDER; {EXPECTED}")
-    root = Path(given).expanduser()
-    if not root.is_dir():
-        raise InputError(f"data.root={given} is not a folder; {EXPECTED}")
-    return root
+def _decoded_part(decoded: DecodedImages, name: str, split: _Split, skip_bad: bool) -> Part:
+    pixels, bad = decoded.read(name, split.keys, skip_bad)
+    images, row_of = torch.from_numpy(pixels), np.cumsum([position not in bad for position in range(len(split.keys))])
+    missing = left_out(split.keys, bad)
 
+    def decode(positions: Labels) -> Decoded:
+        good = np.array([position for position in positions if position not in bad], dtype=np.int64)
+        lost = {split.keys[position] for position in positions if position in bad}
+        return Decoded(rows(images, row_of[good] - 1), good, tuple(each for each in missing if each.key in lost))
 
-def _image_size(settings: Mapping[str, Any]) -> int:
-    size = settings["image_size"]
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"data.image_size={size}: must be a whole number of pixels, at least 1")
-    return size
+    return Part(np.asarray(split.labels, dtype=np.int64), tuple(split.keys), decode)
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:

@@ -1,0 +1,105 @@
+"""Images of your own with their labels in a table (``sanm.image_table``): file, label, and perhaps split, true label.
+
+Classes are the labels of the training rows, by name, or by number where all are whole numbers. True labels are for
+scoring alone; a row may lack one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sanm.data.datasets._image_files import Entries, FileParts
+from sanm.data.types import UNKNOWN, LeftOut, Part, Source
+from sanm.errors import InputError
+from sanm.image_table import SPLITS, Row, Table, read_table
+
+
+def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
+    """Images ``[N, 3, image_size, image_size]`` of the table ``data.path``, in its order.
+
+    A test row's label is its true label where it has one. Raises InputError for a table or root that is not there, for
+    fewer than two classes, and, unless ``data.skip_bad``, for rows that cannot be used, with the line of the first.
+    """
+    if not settings.get("path"):
+        raise InputError("data.path is not set: set data.path=FILE, a CSV file with the columns file and label")
+    table = read_table(str(settings["path"]), settings.get("root"), settings["columns"])
+    parts = FileParts(settings, table.root, cache_dir)
+    whole = _usable(table, parts)
+    names = class_names([row.label for row in whole if row.split == "train"])
+    if len(names) < 2:
+        raise InputError(f"{table.path} has {len(names)} classes among its training rows: two or more are needed")
+    number = {name: label for label, name in enumerate(names)}
+    foreign = [row for row in whole if _label(row) not in number]
+    parts.leave_out(
+        [_bad(row, f"has the label {_label(row)!r}, which no training row has") for row in foreign], table.path
+    )
+    good = [row for row in whole if _label(row) in number]
+
+    def part(split: str) -> Part | None:
+        rows = [row for row in good if row.split == split]
+        entries = Entries([row.file for row in rows], [number[_label(row)] for row in rows])
+        return parts.part(split, entries, table.path)
+
+    train = part("train")
+    assert train is not None  # as there are classes
+    truth = [_true_number(row.true_label, number) for row in good if row.split == "train"]
+    return Source(
+        train=train,
+        test=part("test"),
+        validation=part("validation"),
+        class_names=names,
+        true_labels=np.array(truth, dtype=np.int64),
+        left_out=tuple(parts.left_out),
+    )
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """The different labels, sorted as numbers where all are whole numbers, else as text."""
+    distinct = set(labels)
+    if all(label.lstrip("-").isdecimal() for label in distinct):
+        return tuple(sorted(distinct, key=int))
+    return tuple(sorted(distinct))
+
+
+def _label(row: Row) -> str:
+    return row.true_label or row.label if row.split == "test" else row.label
+
+
+def _true_number(text: str, number: Mapping[str, int]) -> int:
+    """A class that no training row gives is another thing: the number of classes."""
+    return number.get(text, len(number)) if text else UNKNOWN
+
+
+def _usable(table: Table, parts: FileParts) -> list[Row]:
+    """The rows that have a split, a label, and a file of their own; the others are left out, or refused."""
+    seen = dict[str, int]()
+    good: list[Row] = []
+    bad = [LeftOut(f"line {line}", "has too few fields, or no file") for line in table.incomplete]
+    for row in table.rows:
+        reason = _reason(row, seen)
+        seen.setdefault(row.file, row.line)
+        if reason:
+            bad.append(_bad(row, reason))
+        else:
+            good.append(row)
+    parts.leave_out(sorted(bad, key=lambda each: int(each.key.split()[1])), table.path)
+    return good
+
+
+def _bad(row: Row, reason: str) -> LeftOut:
+    return LeftOut(f"line {row.line} ({row.file})", reason)
+
+
+def _reason(row: Row, seen: Mapping[str, int]) -> str:
+    """What is wrong with a row; empty where nothing is."""
+    if row.split not in SPLITS:
+        return f"has the split {row.split!r}, which is none of {', '.join(SPLITS)}"
+    if not row.label:
+        return "has no label"
+    if row.file in seen:
+        return f"names the file of line {seen[row.file]} again"
+    return ""

@@ -1,0 +1,227 @@
+"""Tables of images as people have them: columns by any name, names or numbers, and every way to get a row wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sanm.data import prepare
+from sanm.data.datasets import load
+from sanm.data.types import UNKNOWN, Source
+from sanm.errors import InputError
+from tests.data.pictures import MIDDLE, paint
+
+COLORS = {"a.png": (255, 0, 0), "b, c.png": (0, 255, 0), "deep/d.png": (0, 0, 255), "e.jpg": (9, 9, 9)}
+COLUMNS = {"file": "file", "label": "label", "split": None, "true_label": None}
+NO_NOISE = {"name": "none"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, color in COLORS.items():
+        paint(tmp_path / "photos" / name, color)
+    return tmp_path / "photos"
+
+
+def settings(folder: Path, text: str | bytes, **more: Any) -> dict[str, Any]:
+    path = folder / "labels.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    given = {"name": "csv", "path": str(path), "root": None, "columns": COLUMNS, "image_size": 16, "cache_dir": None}
+    return {**given, "skip_bad": False, "validation": 0, **more}
+
+
+def load_table(folder: Path, text: str | bytes, **more: Any) -> Source:
+    return load(settings(folder, text, **more), Path("unused"))
+
+
+def test_smallest_table(folder: Path) -> None:
+    source = load_table(folder, 'file,label\na.png,dog\n"b, c.png",cat\ndeep/d.png,dog\n')
+    assert source.class_names == ("cat", "dog")
+    assert source.train.labels.tolist() == [1, 0, 1]
+    assert source.train.keys == ("a.png", "b, c.png", "deep/d.png"), "in the table's order"
+    assert source.train.images()[:, :, MIDDLE, MIDDLE].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert (source.test, source.validation, source.labels_verified) == (None, None, False)
+    assert (source.true_labels == UNKNOWN).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file;label\r\na.png;dog\r\n\r\nb, c.png;cat\r\n",
+        "file\tlabel\na.png\tdog\n\n \t \nb, c.png\tcat",
+        b'\xef\xbb\xbflabel,more,file\ndog,1,a.png\ncat,2,"b, c.png"\n',
+        ' label , file \n dog , a.png \n cat ,"b, c.png"\n',
+    ],
+)
+def test_ways_to_write_one(folder: Path, text: str | bytes) -> None:
+    source = load_table(folder, text)
+    assert source.train.keys == ("a.png", "b, c.png")
+    assert [source.class_names[label] for label in source.train.labels] == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "numbers"),
+    [
+        (("10", "2", "2"), ("2", "10"), [1, 0, 0]),
+        (("-1", "0", "-1"), ("-1", "0"), [0, 1, 0]),
+        (("10", "2", "x"), ("10", "2", "x"), [0, 1, 2]),
+    ],
+)
+def test_numbers_as_labels(folder: Path, labels: tuple[str, ...], names: tuple[str, ...], numbers: list[int]) -> None:
+    files = ("a.png", "deep/d.png", "e.jpg")
+    source = load_table(folder, "file,label\n" + "".join(f"{f},{k}\n" for f, k in zip(files, labels, strict=True)))
+    assert source.class_names == names
+    assert source.train.labels.tolist() == numbers
+
+
+def test_splits_and_true_labels(folder: Path) -> None:
+    text = (
+        "file,label,split,true_label\n"
+        "a.png,dog,Training,cat\n"
+        '"b, c.png",cat,train,\n'
+        "deep/d.png,dog,val,cat\n"
+        "e.jpg,dog,test,cat\n"
+    )
+    data = prepare(settings(folder, text, validation=0.5), NO_NOISE, Path("unused"))
+    assert data.train.keys == ("a.png", "b, c.png"), "nothing is held out where there are validation rows"
+    assert data.true_labels is not None
+    assert data.true_labels.tolist() == [0, UNKNOWN]
+    assert data.realised_noise_rate == 1.0, "of the one whose truth is known"
+    assert data.per_class_noise == [1.0, 0.0]
+    assert data.validation is not None
+    assert (data.validation.labels.tolist(), data.validation_labels) == ([1], "given")
+    assert data.test is not None
+    assert data.test.labels.tolist() == [0], "tested on the true label"
+
+
+def test_a_truth_that_no_label_is(folder: Path) -> None:
+    text = 'file,label,true_label\na.png,dog,fox\n"b, c.png",cat,cat\n'
+    data = prepare(settings(folder, text), NO_NOISE, Path("unused"))
+    assert data.true_labels is not None
+    assert data.true_labels.tolist() == [2, 0]
+    assert (data.realised_noise_rate, data.per_class_noise) == (0.5, None)
+
+
+def test_columns_by_other_names(folder: Path) -> None:
+    text = 'image,worse,clean,split\na.png,dog,cat,x\n"b, c.png",cat,cat,y\n'
+    columns = {"file": "image", "label": "worse", "split": None, "true_label": "clean"}
+    with pytest.raises(InputError, match=r"line 2 \(a\.png\) has the split 'x', which is none of train, validation"):
+        load_table(folder, text, columns=columns)
+    columns["split"] = "part"
+    with pytest.raises(InputError, match=r"has no column 'part' \(only image, worse, clean, split\): set"):
+        load_table(folder, text, columns=columns)
+    text = text.replace(",x\n", ",train\n").replace(",y\n", ",train\n")
+    source = load_table(folder, text, columns={**columns, "split": "split"})
+    assert source.true_labels is not None
+    assert source.true_labels.tolist() == [0, 0]
+
+
+def test_absolute_paths_and_another_root(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "f.png"
+    paint(elsewhere, (7, 8, 9))
+    text = f"file,label\nd.png,dog\n{elsewhere},cat\n"
+    source = load_table(folder, text, root=str(folder / "deep"))
+    assert source.train.images()[:, :, MIDDLE, MIDDLE].tolist() == [[0, 0, 255], [7, 8, 9]]
+    with pytest.raises(InputError, match=r"data\.root=.*nowhere is not a folder"):
+        load_table(folder, text, root=str(folder / "nowhere"))
+
+
+def test_truth_is_what_noise_was_put_on_where_nobody_knows_better(folder: Path) -> None:
+    noise = {"name": "symmetric", "rate": 1.0, "seed": 3, "convention": "exclusive"}
+    data = prepare(settings(folder, 'file,label\na.png,dog\n"b, c.png",cat\n'), noise, Path("unused"))
+    assert data.realised_noise_rate == 1.0
+
+
+BAD = (
+    "file,label,split\n"
+    "a.png,dog,train\n"
+    "e.jpg\n"
+    ",dog,train\n"
+    '"b, c.png",,train\n'
+    "a.png,cat,train\n"
+    "deep/d.png,cat,train\n"
+    "e.jpg,owl,test\n"
+    "gone.png,dog,train\n"
+)
+
+
+def test_rows_that_cannot_be_used_are_refused_or_left_out(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"labels\.csv: line 3 has too few fields, or no file, and 3 more entries"):
+        load_table(folder, BAD)
+    source = load_table(folder, BAD, skip_bad=True)
+    assert source.train.keys == ("a.png", "deep/d.png", "gone.png")
+    assert source.test is None
+    assert [tuple(each) for each in source.left_out] == [
+        ("line 3", "has too few fields, or no file"),
+        ("line 4", "has too few fields, or no file"),
+        ("line 5 (b, c.png)", "has no label"),
+        ("line 6 (a.png)", "names the file of line 2 again"),
+        ("line 8 (e.jpg)", "has the label 'owl', which no training row has"),
+    ]
+    data = prepare(settings(folder, BAD, skip_bad=True), NO_NOISE, Path("unused"))
+    assert data.train.keys == ("a.png", "deep/d.png")
+    assert data.train.index.tolist() == [0, 1]
+    assert data.left_out[-1][0] == "gone.png"
+    assert "cannot be read (No such file" in data.left_out[-1][1]
+
+
+def test_missing_and_damaged_images(folder: Path) -> None:
+    (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:40])
+    text = 'file,label\na.png,dog\n"b, c.png",cat\ngone.png,dog\n'
+    with pytest.raises(InputError, match=r"gone\.png cannot be read \(No such file .*data\.skip_bad=true"):
+        load_table(folder, text).train.images()
+    part = load_table(folder, text, skip_bad=True).train
+    decoded = part.decode(np.arange(3))
+    assert decoded.positions.tolist() == [1]
+    assert [each.key for each in decoded.left_out] == ["a.png", "gone.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "",
+            r"first line has no column 'file' beside others \(''\): name the column of files with",
+        ),
+        ("a.png,dog\n", r"no column 'file' beside others \('a\.png,dog'\)"),
+        ("file,class\na.png,dog\n", r"has no column 'label' \(only file, class\): set data\.columns\.label=NAME"),
+        ("file,label\n", r"has 0 classes among its training rows: two or more are needed"),
+        ("file,label\na.png,dog\n", r"has 1 classes among its training rows"),
+        (b"file,label\n\xff,dog\n", r"is not UTF-8 text \(byte 11\)"),
+    ],
+)
+def test_what_is_no_table(folder: Path, text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_table(folder, text)
+
+
+def test_no_path() -> None:
+    with pytest.raises(InputError, match=r"data\.path is not set: set data\.path=FILE"):
+        load({"name": "csv", "path": None}, Path("unused"))
+    with pytest.raises(InputError, match=r"data\.path=nowhere\.csv cannot be read \(No such file"):
+        load({"name": "csv", "path": "nowhere.csv", "root": None, "columns": COLUMNS}, Path("unused"))
+
+
+def test_a_subset_alone_is_decoded(folder: Path) -> None:
+    text = 'file,label\na.png,dog\n"b, c.png",cat\ne.jpg,dog\n'
+    chosen = prepare(settings(folder, text, subset=2), NO_NOISE, Path("unused")).train
+    (unused,) = {"a.png", "b, c.png", "e.jpg"} - set(chosen.keys)
+    (folder / unused).write_bytes(b"no image")
+    again = prepare(settings(folder, text, subset=2), NO_NOISE, Path("unused")).train
+    assert (again.keys, again.mean) == (chosen.keys, chosen.mean)
+
+
+def test_what_the_user_has_is_untouched(folder: Path) -> None:
+    text = 'file,label\na.png,dog\n"b, c.png",cat\n'
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    prepare(settings(folder, text), NO_NOISE, Path("unused"))
+    for path, content in before.items():
+        assert path.read_bytes() == content
+    assert {path.name for path in folder.iterdir()} - {path.name for path in before} == {
+        ".sanm_cache",
+        "deep",
+        "labels.csv",
+    }
