@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+from analysis.command_line import Parser, say
 from analysis.load import STATUSES
-from analysis.parser import Parser
 from analysis.records import Records
 from sanm.errors import InputError
 
@@ -34,10 +34,10 @@ def _describe(records: Records) -> None:
     epochs_read = perf_counter()
     counts = runs["status"].value_counts()
     by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    print(f"{len(runs)} runs ({by_status}), read in {runs_read - start:.1f} s")
-    print(f"{len(epochs)} epochs, read in {epochs_read - runs_read:.1f} s")
+    say(f"{len(runs)} runs ({by_status}), read in {runs_read - start:.1f} s")
+    say(f"{len(epochs)} epochs, read in {epochs_read - runs_read:.1f} s")
     for record in runs[runs["status"] == "unreadable"].to_dict("records"):
-        print(f"unreadable: {record['run']}: {record['reason']}")
+        say(f"unreadable: {record['run']}: {record['reason']}")
 
 
 if __name__ == "__main__":

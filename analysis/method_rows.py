@@ -134,10 +134,11 @@ def remarks(runs: pd.DataFrame) -> list[str]:
 
 def _follow_the_rate(runs: pd.DataFrame, methods: list[str]) -> list[str]:
     differing = []
+    varying = [key for key in own_settings(runs) if runs[key].nunique() > 1]
     for method in methods:
-        own = runs[runs[METHOD] == method].sort_values("noise.rate")
-        for key in own_settings(own):
-            values = own.dropna(subset=[key]).drop_duplicates(["noise.rate", key])
+        own = runs.loc[runs[METHOD] == method, ["noise.rate", *varying]].sort_values("noise.rate")
+        for key in varying:
+            values = own[["noise.rate", key]].dropna(subset=[key]).drop_duplicates()
             if values[key].nunique() > 1 and not values["noise.rate"].duplicated().any():
                 differing.append(f"{method} {key} {', '.join(map(shown, values[key]))}")
     return [f"Differ between noise rates: {'; '.join(differing)}."] if differing else []

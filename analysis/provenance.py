@@ -57,7 +57,9 @@ def mixed_settings(runs: pd.DataFrame, keys: Iterable[str], within: Sequence[str
     """A warning for each key with several values among runs that are equal in the columns `within`."""
     warnings = []
     for key in keys:
-        known = runs[runs[key].notna()]
+        known = runs.loc[runs[key].notna(), [column for column in runs.columns if column in (*within, key)]]
+        if known[key].nunique() < 2:
+            continue
         groups = [members for _, members in known.groupby(list(within))] if within else [known]
         for members in groups:
             if members[key].nunique() > 1:

@@ -94,7 +94,8 @@ def _counts(runs: pd.DataFrame, rows: str, columns: str) -> pd.DataFrame:
     for status in UNFINISHED:
         counts[status] = (runs["status"] == status).groupby([runs[rows], runs[columns]]).sum()
     # "seeds" is what `missing` is counted from.
-    counts["seeds"] = pd.Series({cell: _distinct_seeds(members) for cell, members in cells})
+    seeds = [column for column in SEEDS if column in runs.columns]
+    counts["seeds"] = runs[[rows, columns, *seeds]].drop_duplicates().groupby([rows, columns]).size()
     return counts
 
 

@@ -151,7 +151,7 @@ def browser() -> Iterator[Browser]:
 def main(page: Path, picture: Path) -> None:
     """A picture of the top of a page, small enough for a repository."""
     with browser() as chromium:
-        chromium.open(page, size=(1100, 1400))
+        chromium.open(page, size=(1100, 1500))
         chromium.picture().quantize(128).save(picture, optimize=True)
 
 

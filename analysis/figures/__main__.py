@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import figures
+from analysis.command_line import Parser, say
 from analysis.figures.chart import Chart
 from analysis.figures.files import FORMATS, write
-from analysis.parser import Parser
 from analysis.records import Records
 from sanm.errors import InputError
 
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         if options.list:
-            print("\n".join(f"{name:16} {figures.about(name)}" for name in figures.names()))
+            say("\n".join(f"{name:16} {figures.about(name)}" for name in figures.names()))
             return 0
         if options.runs is None or options.figure is None:
             raise InputError("give RUNS and --figure NAME, or --list (see python -m analysis.figures --help)")
@@ -64,8 +64,8 @@ def _formats(text: str) -> list[str]:
 
 def _deliver(name: str, charts: Sequence[Chart], folder: Path, formats: Sequence[str]) -> None:
     for paths, chart in write(name, charts, folder, formats):
-        print(*paths)
-        print(textwrap.fill(chart.caption, WIDTH, initial_indent="  ", subsequent_indent="  "))
+        say(" ".join(map(str, paths)))
+        say(textwrap.fill(chart.caption, WIDTH, initial_indent="  ", subsequent_indent="  "))
 
 
 def _draw_all(records: Records, folder: Path, formats: Sequence[str]) -> int:
@@ -80,7 +80,7 @@ def _draw_all(records: Records, folder: Path, formats: Sequence[str]) -> int:
         else:
             _deliver(name, charts, folder, formats)
     for line in lacking:
-        print(line)
+        say(line)
     return 0 if len(lacking) < len(figures.names()) else 2
 
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from analysis.parser import Parser
+from analysis.command_line import Parser, say
 from analysis.records import Records
 from analysis.report.page import MOST_RUNS, page
 from sanm.errors import InputError
@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         out = Path(options.out or Path(options.runs) / "report.html")
         text = page(Records(Path(options.runs)), options.list).encode()
         write_atomically(out, lambda file: file.write(text))
-        print(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
+        say(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.command_line import Parser, say
 from analysis.load import load
-from analysis.parser import Parser
 from analysis.render import RENDERERS, WIDTH
 from analysis.tables import build, described, names, require
 from sanm.errors import InputError
@@ -74,7 +74,7 @@ def _statistics(text: str | None) -> list[str] | None:
 
 def _deliver(text: str, out: str | None) -> None:
     if out is None:
-        print(text, end="")
+        say(text.removesuffix("\n"))
         return
     try:
         Path(out).write_text(text, encoding="utf-8")

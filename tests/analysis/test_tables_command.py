@@ -1,5 +1,7 @@
 """`python -m analysis.tables` as a user types it."""
 
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.analysis.conftest import command, refusal
+from tests.conftest import ROOT
 
 tables = partial(command, "analysis.tables")
 refused = partial(refusal, "analysis.tables")
@@ -102,3 +105,9 @@ def test_numbers_of_another_table(some_runs: Path) -> None:
     answer = tables(some_runs, "--table", "cost", "--statistic", "minutes")
     assert "| minutes" in answer.stdout
     assert "images_per_second" not in answer.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(some_runs: Path) -> None:
+    line = f"{sys.executable} -m analysis.tables {some_runs} --table components | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

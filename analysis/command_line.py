@@ -1,6 +1,8 @@
 """Command lines of this package."""
 
 import argparse
+import os
+import sys
 from typing import NoReturn
 
 from sanm.errors import InputError
@@ -12,3 +14,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises what the command line prints."""
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def say(text: str) -> None:
+    """Prints. A reader that goes away (`| head`) is no error: what is still to be done is done unseen."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
