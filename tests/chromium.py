@@ -152,7 +152,7 @@ def main(page: Path, picture: Path) -> None:
     """A picture of the top of a page, small enough for a repository."""
     with browser() as chromium:
         chromium.open(page, size=(1100, 1500))
-        chromium.picture().quantize(128).save(picture, optimize=True)
+        chromium.picture().quantize(256, method=Image.Quantize.FASTOCTREE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

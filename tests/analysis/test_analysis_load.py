@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pandas as pd
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -149,6 +150,7 @@ def test_paper_numbers_are_complete() -> None:
         assert numbers["paper"].between(30, 97).all()
 
 
+@hypothesis.settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(),
