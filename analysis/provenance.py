@@ -23,6 +23,7 @@ PROTOCOL = (
     "mask_strategy.name",
     "mask_source.name",
     "variant.masked_views",
+    "variant.unmasked_views",
     "variant.ratio_at_maximum",
     "variant.reconstruction_weight",
 )

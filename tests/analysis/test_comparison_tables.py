@@ -371,7 +371,8 @@ GOLDEN = """\
 
 - Protocol: model.name preact_resnet, model.widths [16, 32], model.blocks [1, 1], trainer.epochs 30,
   trainer.batch_size 64, tau.value 0.2, mask_strategy.name adaptive, mask_source.name self,
-  variant.masked_views joint, variant.ratio_at_maximum two_minus_w, variant.reconstruction_weight 1.
+  variant.masked_views joint, variant.unmasked_views kept, variant.ratio_at_maximum two_minus_w,
+  variant.reconstruction_weight 1.
 - failed: 1 at noise.rate 0.5 (seed 1, noise.seed 1): boom
 - Not started: 0.3 at noise.rate 0.8 (3 seeds), 0.8 at noise.rate 0.8 (2 seeds), 1 at noise.rate 0.5 (2
   seeds), 1 at noise.rate 0.8 (2 seeds).
