@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +31,11 @@ SMALL = (
     "model.blocks=[1,1]",
 )
 """Overrides that make a run of any method a matter of a second."""
+
+
+def pytest_configure() -> None:
+    """Started in the background of a script, tests would ignore SIGINT, and so would every command that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
