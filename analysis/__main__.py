@@ -4,26 +4,20 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from analysis.command_line import Parser, say
+from analysis.command_line import Parser, exit_status, say
 from analysis.load import STATUSES
 from analysis.records import Records
-from sanm.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the counts, then a line for each record that is not readable; returns the exit status."""
-    try:
-        parser = Parser(
-            prog="python -m analysis",
-            description="What a folder of runs holds: counts by status, seconds to read, unreadable records. "
-            "Beside it: python -m analysis.tables, analysis.figures, analysis.report.",
-        )
-        parser.add_argument("runs", metavar="RUNS", help="the folder that holds the run directories")
-        _describe(Records(Path(parser.parse_args(arguments).runs)))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    parser = Parser(
+        prog="python -m analysis",
+        description="What a folder of runs holds: counts by status, seconds to read, unreadable records. "
+        "Beside it: python -m analysis.tables, analysis.figures, analysis.report.",
+    )
+    parser.add_argument("runs", metavar="RUNS", help="the folder that holds the run directories")
+    return exit_status(lambda: _describe(Records(Path(parser.parse_args(arguments).runs))))
 
 
 def _describe(records: Records) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 from sanm.errors import InputError
@@ -22,3 +23,12 @@ def say(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def exit_status(work: Callable[[], int | None]) -> int:
+    """Does the work of a command; 2 and one line where its input was bad."""
+    try:
+        return work() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

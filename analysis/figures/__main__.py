@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import figures
-from analysis.command_line import Parser, say
+from analysis.command_line import Parser, exit_status, say
 from analysis.figures.chart import Chart
 from analysis.figures.files import FORMATS, write
 from analysis.records import Records
@@ -18,21 +19,20 @@ WIDTH = 110
 
 def main(arguments: list[str] | None = None) -> int:
     """Writes the figures that the command line asks for; returns the exit status."""
-    try:
-        options = _parser().parse_args(arguments)
-        if options.list:
-            say("\n".join(f"{name:16} {figures.about(name)}" for name in figures.names()))
-            return 0
-        if options.runs is None or options.figure is None:
-            raise InputError("give RUNS and --figure NAME, or --list (see python -m analysis.figures --help)")
-        formats = _formats(options.format)
-        records, folder = Records(Path(options.runs)), Path(options.out)
-        if options.figure == ALL:
-            return _draw_all(records, folder, formats)
-        _deliver(options.figure, figures.build(options.figure, records), folder, formats)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _answer(_parser().parse_args(arguments)))
+
+
+def _answer(options: Namespace) -> int:
+    if options.list:
+        say("\n".join(f"{name:16} {figures.about(name)}" for name in figures.names()))
+        return 0
+    if options.runs is None or options.figure is None:
+        raise InputError("give RUNS and --figure NAME, or --list (see python -m analysis.figures --help)")
+    formats = _formats(options.format)
+    records, folder = Records(Path(options.runs)), Path(options.out)
+    if options.figure == ALL:
+        return _draw_all(records, folder, formats)
+    _deliver(options.figure, figures.build(options.figure, records), folder, formats)
     return 0
 
 

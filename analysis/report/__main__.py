@@ -1,9 +1,10 @@
 """`python -m analysis.report RUNS`: one HTML page of every table and figure that these runs support."""
 
 import sys
+from argparse import Namespace
 from pathlib import Path
 
-from analysis.command_line import Parser, say
+from analysis.command_line import Parser, exit_status, say
 from analysis.records import Records
 from analysis.report.page import MOST_RUNS, page
 from sanm.errors import InputError
@@ -12,18 +13,16 @@ from sanm.files import write_atomically
 
 def main(arguments: list[str] | None = None) -> int:
     """Writes the page that the command line asks for; returns the exit status."""
-    try:
-        options = _parser().parse_args(arguments)
-        if options.list < 0:
-            raise InputError(f"--list {options.list}: give how many runs to list, 0 for none")
-        out = Path(options.out or Path(options.runs) / "report.html")
-        text = page(Records(Path(options.runs)), options.list).encode()
-        write_atomically(out, lambda file: file.write(text))
-        say(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _answer(_parser().parse_args(arguments)))
+
+
+def _answer(options: Namespace) -> None:
+    if options.list < 0:
+        raise InputError(f"--list {options.list}: give how many runs to list, 0 for none")
+    out = Path(options.out or Path(options.runs) / "report.html")
+    text = page(Records(Path(options.runs)), options.list).encode()
+    write_atomically(out, lambda file: file.write(text))
+    say(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")
 
 
 def _parser() -> Parser:

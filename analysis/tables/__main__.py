@@ -2,11 +2,12 @@
 
 import sys
 import textwrap
+from argparse import Namespace
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.command_line import Parser, say
+from analysis.command_line import Parser, exit_status, say
 from analysis.load import load
 from analysis.render import RENDERERS, WIDTH
 from analysis.tables import build, described, names, require
@@ -15,20 +16,18 @@ from sanm.errors import InputError
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints or writes the table that the command line asks for; returns the exit status."""
-    try:
-        options = _parser().parse_args(arguments)
-        if options.list:
-            _deliver(_listing(load(options.runs)), options.out)
-            return 0
-        if options.table is None:
-            raise InputError(f"give --list, or --table with one of: {', '.join(names())}")
-        require(options.table)
-        table = build(options.table, load(options.runs), _statistics(options.statistic))
-        _deliver(RENDERERS[options.format](table), options.out)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _answer(_parser().parse_args(arguments)))
+
+
+def _answer(options: Namespace) -> None:
+    if options.list:
+        _deliver(_listing(load(options.runs)), options.out)
+        return
+    if options.table is None:
+        raise InputError(f"give --list, or --table with one of: {', '.join(names())}")
+    require(options.table)
+    table = build(options.table, load(options.runs), _statistics(options.statistic))
+    _deliver(RENDERERS[options.format](table), options.out)
 
 
 def _parser() -> Parser:
