@@ -13,7 +13,7 @@ from sanm.identity import identity, run_name
 from sanm.run import FAILED, MISSING, REQUEUE, Stop, train_or_skip
 from sanm.store import RunDirectory
 from sweeps.study import COLUMNS, Study, run_config
-from sweeps.study_trials import Row, Score, TrialFailedError, Watch
+from sweeps.study_trials import Row, Score, TrialFailedError, Watch, accuracy
 
 SECONDS_BETWEEN_LOOKS = 2.0
 
@@ -37,13 +37,13 @@ def run_cell(study: Study, overrides: list[str], watch: Watch, stop: Stop = lamb
         raise Interrupted(f"{directory.name} was stopped")
     if status == FAILED:
         raise TrialFailedError(f"{directory.name}: {directory.failure_reason()}")
-    rows = epochs_of(directory, study.selection)
+    rows, best = epochs_of(directory, COLUMNS[study.selection])
     looking(rows)  # what a run that was there already has to tell; it is not stopped by it
-    return Score(directory.name, max(float(row[COLUMNS[study.selection]]) for row in rows))
+    return Score(directory.name, best)
 
 
-def epochs_of(directory: RunDirectory, selection: str) -> list[Row]:
-    """The epochs of a finished run, at least one, each with its accuracy by the selection rule.
+def epochs_of(directory: RunDirectory, column: str) -> tuple[list[Row], float]:
+    """The epochs of a finished run, and the best of their accuracies in this column.
 
     Raises InputError when the record does not hold them.
     """
@@ -51,10 +51,7 @@ def epochs_of(directory: RunDirectory, selection: str) -> list[Row]:
     try:
         with open(file, newline="") as handle:
             rows: list[Row] = list(csv.DictReader(handle))
-        if all(row[COLUMNS[selection]] == "" for row in rows):
-            raise InputError(f"{file} has no {COLUMNS[selection]}: choose another study.selection, or other data")
-        max(float(row[COLUMNS[selection]]) for row in rows)  # all of them are numbers, and there are some
-        return rows
+        return rows, max(accuracy(row, column) for row in rows)
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{file} does not hold the run's epochs: delete its folder to train it again") from error
 

@@ -261,6 +261,13 @@ class Reports:
                 raise StoppedError
 
 
+def accuracy(row: Row, column: str) -> float:
+    """An epoch's accuracy, in percent. Raises InputError where the run's data has none to give in this column."""
+    if row[column] in (None, ""):
+        raise InputError(f"runs of this study have no {column}: choose another study.selection, or other data")
+    return float(row[column])
+
+
 def _watch(study: Study, reports: Reports, position: int) -> Watch:
     """For a pruner that judges epochs, reports a run's best accuracy so far at every one.
 
@@ -270,11 +277,9 @@ def _watch(study: Study, reports: Reports, position: int) -> Watch:
 
     def watch(rows: Sequence[Row], epochs: int) -> None:
         reports.advanced()
-        if rows[-1][column] in (None, ""):
-            raise InputError(f"runs of this study have no {column}: choose another study.selection, or other data")
+        best = itertools.accumulate([accuracy(row, column) for row in rows], max)
         if study.report != "epoch":
             return
-        best = itertools.accumulate((float(row[column]) for row in rows), max)
         for row, value in zip(rows, best, strict=True):
             reports.tell(value, position * epochs + int(row["epoch"]))
         if len(rows) < epochs:  # at the end there is nothing to save

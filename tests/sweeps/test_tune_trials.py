@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from analysis.figures import build
 from analysis.records import Records
 from sanm.errors import InputError, Interrupted
-from sweeps import study_report
+from sweeps import study_report, study_trials
 from sweeps.study import Study
 from sweeps.study_folder import StudyFolder
 from sweeps.study_storage import address, create, find, shown
@@ -365,3 +365,10 @@ def test_the_report_of_a_longer_study(make_study: MakeStudy) -> None:
 def test_the_library_does_not_know_the_sweeps() -> None:
     assert not offenders("sanm/**/*.py", "sweeps")
     assert not offenders("analysis/**/*.py", "sweeps")
+
+
+@pytest.mark.parametrize("missing", [None, ""])
+def test_runs_without_the_accuracy_that_selects_say_what_to_choose(missing: str | None) -> None:
+    with pytest.raises(InputError, match=r"no validation_accuracy: choose another study\.selection"):
+        study_trials.accuracy({"epoch": 1, "validation_accuracy": missing}, "validation_accuracy")
+    assert study_trials.accuracy({"validation_accuracy": "41.5"}, "validation_accuracy") == 41.5
