@@ -27,6 +27,7 @@ OPEN_GROUPS = ("pretrain", "base_method", "noise", "data", "model")
 PRECISIONS = ("fp32", "tf32", "bf16")
 RATIOS = ("two_minus_w", "one_minus_w", "released")
 POOLS = ("weak", "autoaugment", "randaugment", "simclr", "none")
+IMAGES = ("auto", "resident", "streamed")
 CHOICES: dict[str, tuple[str, ...]] = {
     "pretrain.pool": ("simclr", "weak", "autoaugment", "randaugment"),
     "pretrain.precision": PRECISIONS,
@@ -134,6 +135,7 @@ RANGES: dict[str, Range] = {
     "quality.window": Range(1),
     "quality.iterations": Range(1),
     "quality.every": Range(0),
+    "image_workers": Range(0, 64),
 }
 
 
@@ -226,6 +228,8 @@ def _check_choices(config: Plain) -> None:
 def _check_combinations(config: Plain) -> None:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", config["device"]):
         raise InputError(f"device={config['device']}: choose one of auto, cpu, cuda, cuda:N")
+    if config["images"] not in IMAGES:
+        raise InputError(f"images={config['images']}: choose one of {', '.join(IMAGES)}")
     components = config["components"]
     if not components["amg"] and (components["nlr"] or components["smr"]):
         raise InputError("components: NLR and SMR need AMG's masks; set components.amg=true or components=none")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sanm import checkpoint, models, provenance
 from sanm.data import Data, Images, TrainingSet, prepare
+from sanm.data.streaming import told_of_lost_readers
 from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
 from sanm.progress import Progress
@@ -139,6 +140,7 @@ def _train_or_record_failure(
         raise _failure(directory) from error
 
 
+@told_of_lost_readers()
 def _train(
     config: Mapping[str, Any], directory: RunDirectory, device: torch.device, command: list[str], stop: Stop
 ) -> None:
@@ -148,6 +150,7 @@ def _train(
     images = Images(data.train.images, data.train.mean, data.train.std)
     simclr = SimCLR(config, images, data.train.num_classes, device)
     directory.begin(encoder_identity(config))
+    print(f"images   {simclr.bank.source}", flush=True)
     saved = checkpoint.resume(directory.checkpoint, simclr.load)
     rows: Rows = saved["rows"] if saved else []
     directory.rewrite_metrics(COLUMNS, rows)

@@ -13,6 +13,10 @@ class DivergedError(Exception):
     """A loss that is not finite; says at which epoch and step."""
 
 
+class ReadingError(Exception):
+    """Images that were there when the run began cannot be read any more, or whoever reads them has died; says why."""
+
+
 class Interrupted(Exception):  # noqa: N818 - not an error: somebody asked, and all that was done is kept
     """Training was asked to stop; says where it did."""
 

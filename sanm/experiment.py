@@ -14,6 +14,7 @@ from sanm import checkpoint, provenance, samples
 from sanm.data import UNKNOWN, Data, prepare
 from sanm.data.bad_entries import warn_of
 from sanm.data.noise import write_dividemix_json
+from sanm.data.streaming import told_of_lost_readers
 from sanm.encoders import encoder_for
 from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
@@ -36,6 +37,7 @@ COLUMNS = (
 Rows = list[dict[str, Any]]
 
 
+@told_of_lost_readers()
 def run(
     config: Mapping[str, Any],
     identity: Mapping[str, Any],
@@ -49,7 +51,8 @@ def run(
     ``config`` is the checked config, ``identity`` what of it the record keeps. ``watch`` is given the rows of all
     epochs so far after each new one. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
-    finite, PretrainingError when the encoder that the run starts from could not be trained, Interrupted once ``stop()``
+    finite, PretrainingError when the encoder that the run starts from could not be trained, ReadingError when images
+    cannot be read any more, Interrupted once ``stop()``
     is true: the step is finished then, and all that is done is in the checkpoint.
     """
     device = choose_device(config["device"])
@@ -61,6 +64,7 @@ def run(
     provenance.reset_peak_memory(device)
     trainer, scorer = Trainer(config, data.train, device, encoder), Scorer(data)
     directory.begin(identity)
+    print(f"images   {trainer.bank.source}", flush=True)
     rows, images = _resume(directory, trainer)
     if config["save_labels"]:
         write_dividemix_json(directory.path / "labels.json", data.selected_labels.numpy())
@@ -169,6 +173,7 @@ def _finish(
         "label_errors": scorer.label_errors(trainer.quality.probability),
         "labeled_fraction": rows[-1]["labeled_fraction"],
         **provenance.cost(sum(row["seconds"] for row in rows), images, trainer.device),
+        "images": "streamed" if trainer.bank.source.streamed else "resident",
         **provenance.code(),
         "overrides": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

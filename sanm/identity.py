@@ -17,7 +17,7 @@ from sanm.image_table import read_table
 Plain = dict[str, Any]
 _NEVER = object()
 
-NEUTRAL = ("device", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
+NEUTRAL = ("device", "images", "image_workers", "runs_dir", "cache_dir", "retry", "save_labels", "keep_checkpoint")
 NEUTRAL_IN_GROUPS = {
     "data": ("root", "path", "download", "cache_dir", "files"),
     "noise": ("path", "order"),

@@ -98,6 +98,8 @@ class Schema:
     quality: Quality
     seed: int
     device: str
+    images: str
+    image_workers: int
     runs_dir: str
     cache_dir: str
     retry: bool

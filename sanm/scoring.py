@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sanm.data import UNKNOWN, Data, LabeledImages
+from sanm.data.types import Pixels, rows
 from sanm.trainer import Trainer
 
 FOUND_BELOW = 0.5
@@ -84,7 +85,7 @@ class Scorer:
         }
 
 
-def linear_probe(features: Callable[[Tensor], Tensor], data: Data) -> float | None:
+def linear_probe(features: Callable[[Pixels], Tensor], data: Data) -> float | None:
     """Test accuracy, in percent, of a logistic regression from frozen features to true labels.
 
     ``features`` turns uint8 images ``[N, C, H, W]`` into vectors ``[N, D]``. It is fitted to the training images, or
@@ -104,5 +105,5 @@ def linear_probe(features: Callable[[Tensor], Tensor], data: Data) -> float | No
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=PROBE_C, max_iter=PROBE_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # close enough by then, and it is a diagnosis
-        probe.fit(features(data.train.images[probed]).numpy(), data.true_labels[probed].numpy())
+        probe.fit(features(rows(data.train.images, probed.numpy())).numpy(), data.true_labels[probed].numpy())
     return 100 * float(probe.score(features(data.test.images).numpy(), data.test.labels.numpy()))

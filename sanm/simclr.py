@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from sanm import models
 from sanm.data.augment import ImageBank, center_crop, normalise
-from sanm.data.types import Images
+from sanm.data.types import Images, Pixels
 from sanm.errors import DivergedError
 from sanm.memory import keep_freed_memory
 from sanm.methods import shuffled
@@ -79,7 +79,7 @@ class SimCLR(nn.Module):
         keep_freed_memory()
         set_matrix_precision(device, self.settings["precision"])
         self.count = len(images.images)
-        self.bank = ImageBank(images, config["data"]["augment"], device)
+        self.bank = ImageBank(images, config["data"]["augment"], device, config["images"], config["image_workers"])
         with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
             torch.manual_seed(int(self.settings["seed"]))
             self.network = models.build(config["model"], images.images.shape[1], num_classes, self.bank.size)
@@ -105,9 +105,10 @@ class SimCLR(nn.Module):
         self.train()
         batches = shuffled(self.count, int(self.settings["batch_size"]), self.random)
         losses: list[Tensor] = []
+        self.bank.announce(batches)
         for step, index in enumerate(batches):
             self._set_learning_rate(epoch, step / len(batches))
-            losses.append(self._train_step(index.to(self.device, non_blocking=True)))
+            losses.append(self._train_step(index))
             if step % STEPS_BETWEEN_CHECKS == 0 or step + 1 == len(batches):
                 _check_finite(losses, epoch)
                 progress(step + 1, len(batches))
@@ -132,11 +133,11 @@ class SimCLR(nn.Module):
         return loss.detach()
 
     @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Pixels) -> Tensor:
         """What the encoder says of uint8 images ``[N, C, H, W]``, in eval mode: ``[N, D]`` on the host."""
         self.eval()
         parts = []
-        for part in images.split(EVALUATION_BATCH):
+        for part in self.bank.parts(images, EVALUATION_BATCH):
             x = normalise(center_crop(part, self.bank.size).to(self.device), self.bank.mean, self.bank.std)
             with autocast(self.device, self.settings["precision"]):
                 maps = self.network.features(x.contiguous(memory_format=torch.channels_last))

@@ -19,6 +19,7 @@ from sanm.compilation import check_compiler, compile_network
 from sanm.components import SANM
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank, center_crop, normalise
+from sanm.data.types import Pixels
 from sanm.epoch import EpochSummary, EpochUnderway
 from sanm.errors import DivergedError, Interrupted
 from sanm.memory import keep_freed_memory
@@ -56,7 +57,7 @@ class Trainer(nn.Module):
         set_matrix_precision(device, self.settings["precision"])
         self.given = train.given_labels.to(device)
         self.classes = torch.arange(train.num_classes, device=device)
-        self.bank = ImageBank(train, config["data"]["augment"], device)
+        self.bank = ImageBank(train, config["data"]["augment"], device, config["images"], config["image_workers"])
         with torch.random.fork_rng(devices=[]):  # initial weights: drawn on the host, the same on every device
             torch.manual_seed(int(config["seed"]))
             self._build(train)
@@ -183,6 +184,7 @@ class Trainer(nn.Module):
         for k, network in enumerate(self.networks):
             network.train(k in turn)
         draws = underway.draws or []
+        self.bank.announce([draw.positions for draw in draws[underway.steps :]])
         for number in range(underway.steps, len(draws)):
             underway.losses.append(self._train_step(turn, draws[number], epoch, epoch + number / len(draws)))
             underway.steps = number + 1
@@ -210,9 +212,9 @@ class Trainer(nn.Module):
     def _draw_batch(self, draw: Draw, count: int) -> tuple[Batch, Look]:
         method = self.config["base_method"]
         index = draw.positions.to(self.device, non_blocking=True)
-        learned = self.bank.views(method["learn_from"], count, index, self.random)
+        learned = self.bank.views(method["learn_from"], count, draw.positions, self.random)
         same = method["guess_on"] == method["learn_from"]
-        guessed = learned if same else self.bank.views(method["guess_on"], count, index, self.random)
+        guessed = learned if same else self.bank.views(method["guess_on"], count, draw.positions, self.random)
         y = (self.given[index][:, None] == self.classes).float()
         labeled = torch.arange(len(index), device=self.device) < draw.num_labeled
         batch = Batch(index, learned, y[None], torch.ones_like(y[:, 0]), labeled, draw.num_labeled)
@@ -253,7 +255,7 @@ class Trainer(nn.Module):
         drawn = self._drawn(self.epochs_done)
         for k in range(len(self.networks)) if networks is None else networks:
             network = self.networks[k].eval()
-            losses = [self._losses_of(network, self.bank.plain(part), part) for part in self._positions(drawn)]
+            losses = [self._losses_of(network, self.bank.plain(part), part) for part in self._scanned(drawn)]
             self._estimate(k, torch.cat(losses), drawn)
 
     @torch.no_grad()
@@ -263,7 +265,7 @@ class Trainer(nn.Module):
         networks = [Remembered(network) for network in self._networks()]
         losses: list[list[Tensor]] = [[] for _ in networks]
         predicted = []
-        for part in self._positions():
+        for part in self._scanned():
             x = self.bank.plain(part)
             for network, own in zip(networks, losses, strict=True):
                 own.append(self._losses_of(network, x, part))
@@ -278,9 +280,12 @@ class Trainer(nn.Module):
             raise DivergedError(f"a training sample's loss is not finite before epoch {self.epochs_done + 1}")
         self.quality.update(k, losses, self.method.remembers_losses(self.epochs_done), scanned)
 
-    def _positions(self, drawn: Tensor | None = None) -> tuple[Tensor, ...]:
+    def _scanned(self, drawn: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Positions of a scan, batch by batch, which has to follow at once."""
         every = torch.arange(len(self.given), device=self.device) if drawn is None else drawn
-        return every.split(EVALUATION_BATCH)
+        parts = every.split(EVALUATION_BATCH)
+        self.bank.announce(parts)
+        return parts
 
     @torch.no_grad()
     def _losses_of(self, network: Answers, x: Tensor, index: Tensor) -> Tensor:
@@ -289,11 +294,11 @@ class Trainer(nn.Module):
         return cross_entropy(logits, self.given[index], reduction="none")
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Pixels) -> Tensor:
         """Predicted classes ``[B]`` of uint8 images ``[B, C, H, W]``, by the method as a whole, in eval mode."""
         self.networks.eval()
         parts = []
-        for part in images.split(EVALUATION_BATCH):
+        for part in self.bank.parts(images, EVALUATION_BATCH):
             x = normalise(center_crop(part, self.bank.size).to(self.device), self.bank.mean, self.bank.std)
             with self._autocast():
                 logits = self.method.predict(list(self._networks()), x.contiguous(memory_format=torch.channels_last))

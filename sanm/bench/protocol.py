@@ -61,7 +61,7 @@ def _scans(subject: Subject, stopwatch: Stopwatch) -> tuple[float, float, float]
     losses = torch.rand(TRAINING, generator=torch.Generator().manual_seed(0)).square().to(trainer.device)
 
     def scan() -> None:
-        for part in trainer._positions():
+        for part in trainer._scanned():
             trainer._losses_of(network, trainer.bank.plain(part), part)
 
     functions = [

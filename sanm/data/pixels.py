@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AT_ONCE = 4096
-"""Images counted together: a set that is mapped from the disk is never in memory as a whole."""
+from sanm.data.types import Pixels
+
+AT_ONCE = 512
+"""Images counted together: a set on the disk is never in memory as a whole."""
 
 
-def mean_and_std(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Per-channel mean and standard deviation of uint8 images ``[N, C, H, W]``, as of pixels in [0, 1].
 
     Rounded to 4 digits. A channel without any variation gets deviation 1, so that it can be divided by.

@@ -11,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sanm.data.stored import StoredImages
+
 Labels = NDArray[np.int64]
 
 UNKNOWN = -1
 """A true label that nobody knows. One that is as large as the number of classes is known to be none that is given."""
+
+
+Pixels = Tensor | StoredImages
+"""uint8 ``[N, C, H, W]``: in memory, or on the disk. Both have a shape, and give those at positions, or all in parts."""
 
 
 class LeftOut(NamedTuple):
@@ -27,7 +33,7 @@ class LeftOut(NamedTuple):
 class Decoded(NamedTuple):
     """Images of some samples of a part."""
 
-    images: Tensor  # [m, C, H, W] uint8
+    images: Pixels  # [m, C, H, W]
     positions: Labels  # [m] which of the samples asked for these are, in their order
     left_out: tuple[LeftOut, ...]  # the others
 
@@ -45,8 +51,8 @@ class Part:
     decode: Callable[[Labels], Decoded]  # of ascending positions
 
     def images(self) -> Tensor:
-        """All images that can be decoded, uint8 ``[N, C, H, W]``."""
-        return self.decode(np.arange(len(self.labels))).images
+        """All images that can be decoded, uint8 ``[N, C, H, W]``, in memory."""
+        return self.decode(np.arange(len(self.labels))).images[:]
 
 
 def in_memory(images: Tensor, labels: Tensor | Labels, keys: tuple[str, ...] | None = None) -> Part:
@@ -59,10 +65,11 @@ def in_memory(images: Tensor, labels: Tensor | Labels, keys: tuple[str, ...] | N
     return Part(found, keys or tuple(str(position) for position in range(len(found))), decode)
 
 
-def rows(images: Tensor, positions: Labels) -> Tensor:
-    """Those of the images, at ascending positions."""
-    # Ascending and complete means all rows in place: spare the copy.
-    return images if len(positions) == len(images) else images[torch.from_numpy(positions)]
+def rows(images: Pixels, positions: Labels) -> Pixels:
+    """Those of the images, at ascending positions: in memory, or on the disk as before."""
+    if len(positions) == len(images):  # ascending and complete means all rows in place: spare the copy
+        return images
+    return images.at(positions) if isinstance(images, StoredImages) else images[torch.from_numpy(positions)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +98,7 @@ class LabelTask:
     num_classes: int
     class_names: tuple[str, ...]
     dataset: str  # the config's data.name
-    images: Callable[[], Tensor]  # gives those of the selected samples, [n, C, H, W] uint8; copied only when asked for
+    images: Callable[[], Pixels]  # gives those of the selected samples, [n, C, H, W]; copied only when asked for
     mean: tuple[float, ...]  # per channel, of the data set's pixels in [0, 1]
     std: tuple[float, ...]
 
@@ -100,7 +107,7 @@ class LabelTask:
 class Images:
     """Images without labels, and what normalises them."""
 
-    images: Tensor  # [N, C, H, W] uint8
+    images: Pixels  # [N, C, H, W]
     mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
     std: tuple[float, ...]
 
@@ -118,9 +125,9 @@ class TrainingSet(Images):
 
 @dataclass(frozen=True, eq=False)
 class LabeledImages:
-    """Images ``[N, C, H, W]`` uint8 and labels ``[N]`` int64 to score predictions on."""
+    """Images ``[N, C, H, W]`` and labels ``[N]`` int64 to score predictions on."""
 
-    images: Tensor
+    images: Pixels
     labels: Tensor
 
 

@@ -1,20 +1,19 @@
-"""The training images on the device, and the pools that views of them are drawn from.
-
-Images stay uint8 and are stored padded, channels last, so that a random crop with a flip is one gather and its
-result is already in the memory layout that convolutions like.
-"""
+"""The training images, wherever they are, and the pools that views of them are drawn from on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sanm.data.augment import policies
+from sanm.data.augment.padded import Cut, PaddedImages, middle
 from sanm.data.augment.simclr import simclr as simclr_view
-from sanm.data.types import Images
+from sanm.data.augment.sources import source_of
+from sanm.data.streaming import read_ahead
+from sanm.data.types import Images, Pixels
 from sanm.types import Random
 
 
@@ -24,11 +23,6 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return images.to(torch.float32, copy=True).mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
-def middle(whole: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The first row and column of the middle part of an image."""
-    return (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2
-
-
 def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     """The middle of images ``[..., H, W]``, ``size`` high and wide."""
     top, left = middle((images.shape[-2], images.shape[-1]), size)
@@ -36,21 +30,35 @@ def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class ImageBank:
-    """Training images resident on the device.
+    """Training images, resident on the device or streamed to it, the same to whoever asks.
 
     ``augment`` holds ``crop_padding`` (zero pixels around the image a crop may reach into), ``flip`` (left-right, with
     probability one half) and perhaps ``crop`` (side of what is cropped out: at random, or for plain images out of the
-    middle). ``size`` is the height and width of what comes out.
+    middle). ``size`` is the height and width of what comes out. ``kept`` is auto, resident or streamed, by so many
+    ``workers`` (``sanm.data.augment.sources``).
     """
 
-    def __init__(self, images: Images, augment: Mapping[str, Any], device: torch.device) -> None:
-        self.padding, self.flip = int(augment["crop_padding"]), bool(augment["flip"])
+    def __init__(
+        self, images: Images, augment: Mapping[str, Any], device: torch.device, kept: str = "auto", workers: int = 0
+    ) -> None:
+        self.flip = bool(augment["flip"])
         self.mean = torch.tensor(images.mean, device=device)
         self.std = torch.tensor(images.std, device=device)
-        self.whole: tuple[int, int] = (images.images.shape[2], images.images.shape[3])
-        self.size: tuple[int, int] = (augment["crop"],) * 2 if augment.get("crop") else self.whole
-        padded = torch.nn.functional.pad(images.images, (self.padding,) * 4)
-        self._padded = padded.permute(0, 2, 3, 1).contiguous().to(device)
+        whole = (images.images.shape[2], images.images.shape[3])
+        self.size: tuple[int, int] = (augment["crop"],) * 2 if augment.get("crop") else whole
+        self.padding = int(augment["crop_padding"])
+        cut = Cut(whole, self.size, self.padding, self.flip)
+        self.source = source_of(images.images, cut, device, kept, workers)
+
+    def announce(self, batches: Sequence[Tensor]) -> None:
+        """Say which positions ``[B]`` will be asked for next, by these very tensors, so that they can be read ahead."""
+        self.source.announce(batches)
+
+    def parts(self, images: Pixels, size: int) -> Iterator[Tensor]:
+        """All of any images, such as those to test on, ``size`` at a time, on the host; read ahead as these are."""
+        if isinstance(images, Tensor):
+            return iter(images.split(size))
+        return read_ahead(images, torch.arange(len(images)).split(size), self.source.workers, self.mean.is_cuda)
 
     def plain(self, index: Tensor) -> Tensor:
         """The images as they are, normalised: ``[B, C, H, W]`` for positions ``index [B]``."""
@@ -67,66 +75,50 @@ class ImageBank:
 
     def views(self, pool: str, count: int, index: Tensor, random: Random) -> Tensor:
         """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
-        drawn = POOLS[pool](self, index.repeat(count), random).contiguous(memory_format=torch.channels_last)
-        images = normalise(drawn, self.mean, self.std)
-        return images.unflatten(0, (count, len(index)))
+        images, places = self.source.find(index)
+        drawn = POOLS[pool](images, places.repeat(count), random).contiguous(memory_format=torch.channels_last)
+        return normalise(drawn, self.mean, self.std).unflatten(0, (count, len(index)))
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""
-        top, left = (self.padding + first for first in middle(self.whole, self.size))
-        rows = torch.arange(top, top + self.size[0], device=index.device)
-        columns = torch.arange(left, left + self.size[1], device=index.device)
-        return self._gather(index, rows[None, :], columns[None, :])
+        images, places = self.source.find(index)
+        return images.pixels(places)
 
     def cropped_pixels(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Random crop and flip of each image on its own: uint8 ``[B, C, H, W]``, channels last in memory."""
-        (height, width), batch, device = self.size, len(index), index.device
-        top, left = self._corners(batch, generator)
-        rows = top + torch.arange(height, device=device)
-        columns = torch.arange(width, device=device).expand(batch, -1)
-        if self.flip:
-            mirrored = torch.rand(batch, 1, generator=generator, device=device) < 0.5
-            columns = torch.where(mirrored, width - 1 - columns, columns)
-        return self._gather(index, rows, columns + left)
-
-    def _corners(self, batch: int, generator: torch.Generator) -> Tensor:
-        """Where random crops begin, ``[2, batch, 1]``."""
-        most = self.whole[0] - self.size[0] + 2 * self.padding  # the same either way: what is cropped is square
-        return torch.randint(0, most + 1, (2, batch, 1), generator=generator, device=self.mean.device)
-
-    def _gather(self, index: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        return self._padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        images, places = self.source.find(index)
+        return images.cropped_pixels(places, generator)
 
 
 # ---- pools: images of values 0..255, [B, C, H, W], for positions index [B]
 
 
-def none(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+def none(images: PaddedImages, index: Tensor, random: Random) -> Tensor:
     """The images as they are."""
-    return bank.pixels(index)
+    return images.pixels(index)
 
 
-def weak(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+def weak(images: PaddedImages, index: Tensor, random: Random) -> Tensor:
     """Crop and flip: the field's standard augmentation."""
-    return bank.cropped_pixels(index, random.device)
+    return images.cropped_pixels(index, random.device)
 
 
-def autoaugment(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+def autoaugment(images: PaddedImages, index: Tensor, random: Random) -> Tensor:
     """Crop and flip, then one of AutoAugment's sub-policies for CIFAR-10."""
-    return policies.autoaugment(bank.cropped_pixels(index, random.device), random.host)
+    return policies.autoaugment(images.cropped_pixels(index, random.device), random.host)
 
 
-def randaugment(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+def randaugment(images: PaddedImages, index: Tensor, random: Random) -> Tensor:
     """Crop and flip, then two of RandAugment's operations."""
-    return policies.randaugment(bank.cropped_pixels(index, random.device), random.host)
+    return policies.randaugment(images.cropped_pixels(index, random.device), random.host)
 
 
-def simclr(bank: ImageBank, index: Tensor, random: Random) -> Tensor:
+def simclr(images: PaddedImages, index: Tensor, random: Random) -> Tensor:
     """SimCLR's resized crop, flip and color distortion."""
-    return simclr_view(bank.pixels(index), bank.flip, random.host)
+    return simclr_view(images.pixels(index), images.flip, random.host)
 
 
-POOLS: dict[str, Callable[[ImageBank, Tensor, Random], Tensor]] = {
+POOLS: dict[str, Callable[[PaddedImages, Tensor, Random], Tensor]] = {
     "none": none,
     "weak": weak,
     "autoaugment": autoaugment,

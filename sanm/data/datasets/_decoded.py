@@ -1,4 +1,4 @@
-"""Image files as one uint8 array, decoded once, kept beside them and mapped from there."""
+"""Image files as one uint8 array, decoded once, kept beside them and read from there."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sanm.data.bad_entries import REMEDY
-from sanm.data.types import LeftOut
+from sanm.data.stored import StoredImages
+from sanm.data.types import LeftOut, Pixels
 from sanm.errors import InputError
 from sanm.files import write_atomically
 
-Pixels = NDArray[np.uint8]
+Array = NDArray[np.uint8]
 
 AT_ONCE = 1024
 """Images decoded before they are written: what decoding takes of the memory."""
@@ -35,7 +37,7 @@ HEADER = 128
 class Kept(NamedTuple):
     """What a cache holds of some files: the pixels of those that can be decoded, and why the others cannot."""
 
-    pixels: Pixels  # [m, 3, size, size]
+    images: Pixels  # [m, 3, size, size], on the disk where it takes them
     bad: dict[int, str]  # position among the files -> reason
 
 
@@ -44,8 +46,8 @@ class DecodedImages:
 
     They are kept in ``chosen`` when it is given, else in ``root/.sanm_cache`` or, where that cannot be written, below
     ``fallback``. Each part is ``<part>-<size>.npy`` and a JSON file with the path, bytes and modification time of
-    every image; an array is used only while these are what is on the disk. It is mapped, not read: memory is taken by
-    what is used of it.
+    every image; an array is used only while these are what is on the disk. It stays there, and is read when images are
+    asked for.
     """
 
     def __init__(self, root: Path, size: int, chosen: str | None, fallback: Path) -> None:
@@ -57,13 +59,12 @@ class DecodedImages:
             self.places = [root / ".sanm_cache", fallback / "image_folder" / own]
 
     def read(self, part: str, keys: Sequence[str], skip_bad: bool = False) -> tuple[Pixels, dict[int, str]]:
-        """RGB pixels ``[m, 3, size, size]`` of the files ``keys``, relative to the root or absolute, in their order;
+        """RGB images ``[m, 3, size, size]`` of the files ``keys``, relative to the root or absolute, in their order;
         and of those that are left out the position and the reason.
 
-        Raises InputError that names a file which cannot be read or decoded, unless bad ones are to be skipped, and
-        when the pixels are more than this machine's memory. A cache that cannot be written is only a warning.
+        Raises InputError that names a file which cannot be read or decoded, unless bad ones are to be skipped. A cache
+        that cannot be written is a warning, and InputError when the images are more than this machine's memory too.
         """
-        check_fits_memory(len(keys), self.size)
         fingerprint = self._fingerprint(keys)
         gone = {
             position: f"cannot be read ({file[3]})"
@@ -77,7 +78,7 @@ class DecodedImages:
             found = self._decoded(part, keys, fingerprint, gone)
         if not skip_bad or len(found.bad) == len(keys):
             self._refuse(keys, found.bad)
-        return found.pixels, found.bad
+        return found.images, found.bad
 
     def _refuse(self, keys: Sequence[str], bad: dict[int, str]) -> None:
         if bad:
@@ -105,11 +106,11 @@ class DecodedImages:
             bad = {int(position): reason for position, reason in found.pop("bad", {}).items()}
             if found != fingerprint:
                 return None
-            pixels = self._mapped(array)
+            images = StoredImages(array)
         except (OSError, ValueError, EOFError, AttributeError):  # absent or damaged: as good as none
             return None
         expected = (len(fingerprint["files"]) - len(bad), 3, self.size, self.size)
-        return Kept(pixels, bad) if pixels.shape == expected and pixels.dtype == np.uint8 else None
+        return Kept(images, bad) if images.shape == expected else None
 
     def _decoded(self, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]) -> Kept:
         """Decode into the first place that takes it, or into memory."""
@@ -128,22 +129,19 @@ class DecodedImages:
                 text = json.dumps(kept).encode()
                 if not decoding.unsure:
                     write_atomically(description, lambda handle, text=text: handle.write(text))  # type: ignore[misc]
-                return Kept(self._nothing() if len(decoding.bad) == len(keys) else self._mapped(array), decoding.bad)
+                return Kept(self._nothing() if len(decoding.bad) == len(keys) else StoredImages(array), decoding.bad)
             except (OSError, InputError) as error:
                 reason = str(error)
+        check_fits_memory(len(keys), self.size, f", and on no disk that it may take: {reason} (data.cache_dir)")
         warnings.warn(
             f"decoded images are not kept, the next run decodes again (data.cache_dir): {reason}", stacklevel=6
         )
         decoding = _Decoding(self.root, keys, self.size, gone)
         chunks = list(decoding.chunks())
-        return Kept(np.concatenate(chunks) if chunks else self._nothing(), decoding.bad)
-
-    def _mapped(self, array: Path) -> Pixels:
-        pixels: Pixels = np.load(array, mmap_mode="c")  # writable as tensors want it, without writing to the file
-        return pixels
+        return Kept(torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing(), decoding.bad)
 
     def _nothing(self) -> Pixels:
-        return np.empty((0, 3, self.size, self.size), dtype=np.uint8)
+        return torch.empty((0, 3, self.size, self.size), dtype=torch.uint8)
 
 
 class _Decoding:
@@ -162,7 +160,7 @@ class _Decoding:
         handle.seek(0)
         handle.write(_array_header((len(self.keys) - len(self.bad), 3, self.size, self.size)))
 
-    def chunks(self) -> Iterator[Pixels]:
+    def chunks(self) -> Iterator[Array]:
         """Pixels of the files that can be decoded, in their order."""
         spoke = time.monotonic()
         with ThreadPoolExecutor() as threads:
@@ -175,7 +173,7 @@ class _Decoding:
                     print(f"decode   {first + AT_ONCE} of {len(self.keys)} images", flush=True)
                     spoke = time.monotonic()
 
-    def _one(self, position: int) -> Pixels | None:
+    def _one(self, position: int) -> Array | None:
         try:
             return decode(self.root / self.keys[position], self.size)
         except Exception as error:  # a damaged image raises nearly anything
@@ -193,13 +191,15 @@ def bytes_of_image(size: int) -> int:
     return 3 * size * size
 
 
-def check_fits_memory(count: int, size: int) -> None:
-    """Raises InputError when so many images of that size are more than this machine's memory."""
+def check_fits_memory(count: int, size: int, why: str = "") -> None:
+    """Raises InputError when so many images of that size are more than this machine's memory; ``why`` they have to be
+    in it ends the reason.
+    """
     needed, there = count * bytes_of_image(size), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise InputError(
             f"{count} images of data.image_size={size} are {needed / 1e9:.3g} GB, this machine's memory is "
-            f"{there / 1e9:.3g} GB: lower data.image_size, or use a part of them with data.subset=N"
+            f"{there / 1e9:.3g} GB{why}: lower data.image_size, or use a part of them with data.subset=N"
         )
 
 
@@ -209,7 +209,7 @@ def _array_header(shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode()
 
 
-def decode(path: Path, size: int) -> Pixels:
+def decode(path: Path, size: int) -> Array:
     """One image as RGB ``[3, size, size]``: turned as its EXIF says, any colour mode, resized with antialiasing.
 
     Raises whatever Pillow raises for a file that is not an intact image.

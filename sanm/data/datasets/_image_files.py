@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sanm.data.bad_entries import refuse_or_leave_out
 from sanm.data.datasets._decoded import DecodedImages, left_out
@@ -83,6 +82,6 @@ class FileParts:
             called = hashlib.sha256("\n".join(wanted).encode(errors="surrogateescape")).hexdigest()[:10]
             pixels, bad = self._decoded.read(f"{self._name}-{split}-{called}", wanted, self._skip_bad)
             good = positions if not bad else np.delete(positions, sorted(bad))
-            return Decoded(torch.from_numpy(pixels), good, left_out(wanted, bad))
+            return Decoded(pixels, good, left_out(wanted, bad))
 
         return Part(np.asarray(entries.labels, dtype=np.int64), keys, decode)

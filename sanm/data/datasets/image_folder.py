@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from sanm.data.datasets._decoded import DecodedImages, left_out
 from sanm.data.datasets._image_files import image_size_of, root_of
@@ -50,7 +49,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     train = _scan(root, "train", class_names)
     test = _scan(root, "test", class_names) if tested else None
     part = _decoded_part(decoded, "train", train, bool(settings.get("skip_bad")))
-    mean, std = mean_and_std(part.images())
+    mean, std = mean_and_std(part.decode(np.arange(len(part.labels))).images)
     return Source(
         train=part,
         test=test and _decoded_part(decoded, "test", test, bool(settings.get("skip_bad"))),
@@ -61,8 +60,8 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
 
 
 def _decoded_part(decoded: DecodedImages, name: str, split: _Split, skip_bad: bool) -> Part:
-    pixels, bad = decoded.read(name, split.keys, skip_bad)
-    images, row_of = torch.from_numpy(pixels), np.cumsum([position not in bad for position in range(len(split.keys))])
+    images, bad = decoded.read(name, split.keys, skip_bad)
+    row_of = np.cumsum([position not in bad for position in range(len(split.keys))])
     missing = left_out(split.keys, bad)
 
     def decode(positions: Labels) -> Decoded:

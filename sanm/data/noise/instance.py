@@ -8,6 +8,7 @@ mean (``raw``, ``unit``) most images of a class go to the same one or two classe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from statistics import NormalDist
 from typing import Any
@@ -65,10 +66,11 @@ def other_classes(task: LabelTask, scale: str, stream: np.random.RandomState) ->
     The softmax of the flattened image times its class's matrix ``[C H W, K]`` of N(0, 1). Advances the stream.
     """
     images = task.images()
+    size = math.prod(images.shape[1:])
     found = np.zeros((len(task.labels), task.num_classes))
     for label in range(task.num_classes):
-        projection = stream.standard_normal((images[0].numel(), task.num_classes))
-        for members in _batches(np.flatnonzero(task.labels == label), images[0].numel()):
+        projection = stream.standard_normal((size, task.num_classes))
+        for members in _batches(np.flatnonzero(task.labels == label), size):
             logits = _pixels(images[torch.from_numpy(members)], scale, task) @ projection
             logits[:, label] = -np.inf
             found[members] = _softmax(logits)

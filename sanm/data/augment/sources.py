@@ -1,0 +1,127 @@
+"""Where a step's images come from: all of them on the device, or each batch read from the disk in time.
+
+The same images either way, bit for bit. Batches are known by identity: the tensor of positions that has been announced
+is the one that is asked for, so that nobody has to look into it and wait for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sanm.data.augment.padded import Cut, PaddedImages
+from sanm.data.streaming import read_ahead
+from sanm.data.types import Pixels
+from sanm.errors import InputError
+from sanm.memory import available_memory
+
+SHARE = 0.5
+"""Of the free memory that images may take by themselves; the rest is for networks, batches and other processes."""
+PADDED_AT_ONCE = 512
+
+Found = tuple[PaddedImages, Tensor]
+"""Images, and which of them ``[B]`` are asked for."""
+
+
+class ImageSource(Protocol):
+    """Gives the images of one batch after another."""
+
+    streamed: bool
+    workers: int
+
+    def announce(self, batches: Sequence[Tensor]) -> None:
+        """Say which batches of positions ``[B]`` will be asked for from now on, in their order, if all goes well."""
+
+    def find(self, index: Tensor) -> Found:
+        """The images at positions ``index [B]``, on whatever device. Raises ReadingError."""
+
+
+class ResidentImages:
+    """All images on the device. As text: so many, and where."""
+
+    streamed, workers = False, 0
+
+    def __init__(self, images: Pixels, cut: Cut, device: torch.device) -> None:
+        count, channels = images.shape[:2]
+        self._device = device
+        padded = torch.empty((count, *cut.padded_size, channels), dtype=torch.uint8, device=device)
+        for place, part in enumerate(images.split(PADDED_AT_ONCE)):
+            padded[place * PADDED_AT_ONCE :][: len(part)] = cut.padded(part).to(device)
+        self._images = PaddedImages(padded, cut)
+        self._words = f"{_counted(images)}, resident on {device} ({gigabytes(padded.numel())})"
+
+    def __str__(self) -> str:
+        return self._words
+
+    def announce(self, batches: Sequence[Tensor]) -> None:
+        pass
+
+    def find(self, index: Tensor) -> Found:
+        return self._images, index.to(self._device, non_blocking=True)
+
+
+class StreamedImages:
+    """A batch at a time on the device, the announced ones read ahead by ``workers`` processes."""
+
+    streamed = True
+
+    def __init__(self, images: Pixels, cut: Cut, device: torch.device, workers: int) -> None:
+        self._images, self._cut, self._device, self.workers = images, cut, device, workers
+        self._coming: deque[Tensor] = deque()
+        self._read: Iterator[Tensor] = iter(())
+        self._last: tuple[Tensor, Found] | None = None
+
+    def __str__(self) -> str:
+        size = gigabytes(len(self._images) * self._images.shape[1] * math.prod(self._cut.padded_size))
+        return f"{_counted(self._images)}, streamed to {self._device} ({size}); workers: {self.workers}"
+
+    def announce(self, batches: Sequence[Tensor]) -> None:
+        self._coming = deque(batches)
+        self._read = read_ahead(self._images, batches, self.workers, self._device.type == "cuda")
+
+    def find(self, index: Tensor) -> Found:
+        if self._last is None or self._last[0] is not index:
+            self._last = None  # before the next is there: one batch on the device is enough
+            self._last = index, self._brought(index)
+        return self._last[1]
+
+    def _brought(self, index: Tensor) -> Found:
+        if self._coming and self._coming[0] is index:
+            self._coming.popleft()
+            images = next(self._read)
+        else:
+            images = self._images[index]
+        padded = self._cut.padded(images.to(self._device, non_blocking=True))
+        return PaddedImages(padded, self._cut), torch.arange(len(index), device=self._device)
+
+
+def source_of(images: Pixels, cut: Cut, device: torch.device, wanted: str, workers: int) -> ImageSource:
+    """Resident or streamed images, as ``wanted`` or, for ``auto``, as the free memory of the device allows.
+
+    Raises InputError where resident images are asked for that do not fit.
+    """
+    needed, free = len(images) * images.shape[1] * math.prod(cut.padded_size), available_memory(device)
+    if wanted == "resident" and free is not None and needed > free:
+        raise InputError(
+            f"images=resident: {_counted(images)} are {gigabytes(needed)}, and {gigabytes(free)} of {device} are "
+            "free: set images=streamed or images=auto"
+        )
+    fits = free is None or needed <= SHARE * free
+    if wanted == "resident" or (wanted == "auto" and fits):
+        return ResidentImages(images, cut, device)
+    return StreamedImages(images, cut, device, workers)
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes, to be read."""
+    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
+
+
+def _counted(images: Pixels) -> str:
+    count, *shape = images.shape
+    return f"{count} of {'x'.join(map(str, shape))}"

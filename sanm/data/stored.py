@@ -1,0 +1,76 @@
+"""Images that stay on the disk: rows of an array file, read when they are asked for.
+
+They are read, not mapped: what has been read is no part of the process's memory, and a file that somebody shortens in
+the middle of a run is an error that can be told, where a mapping would kill the process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sanm.errors import ReadingError
+
+Positions = NDArray[np.int64]
+
+
+class StoredImages:
+    """Some of the images ``[*, C, H, W]`` uint8 of a ``.npy`` file, in an order; what a tensor of them would answer.
+
+    The file stays open: one that takes its place later is not read. Raises ValueError or OSError for a file that is
+    not such an array.
+    """
+
+    def __init__(self, path: Path) -> None:
+        mapped = np.load(path, mmap_mode="r")  # which checks the header, and that the file is as long as it says
+        if not isinstance(mapped, np.memmap) or mapped.dtype != np.uint8 or mapped.ndim != 4 or np.isfortran(mapped):
+            raise ValueError(f"{path} is no array of uint8 images")
+        self.path, self._file = path, open(path, "rb")  # noqa: SIM115 - open as long as anybody reads from it
+        self._first = int(mapped.offset)
+        self._image = tuple(mapped.shape[1:])
+        self._rows: Positions = np.arange(len(mapped), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self), *self._image))
+
+    def at(self, positions: Positions) -> StoredImages:
+        """Those at ``positions``, still on the disk."""
+        chosen = object.__new__(StoredImages)
+        chosen.path, chosen._file, chosen._first, chosen._image = self.path, self._file, self._first, self._image
+        chosen._rows = self._rows[positions]
+        return chosen
+
+    def __getitem__(self, which: Tensor | slice) -> Tensor:
+        """Pixels ``[B, C, H, W]`` at positions ``[B]`` or of a slice. Raises ReadingError when the file has none."""
+        rows = self._rows[which if isinstance(which, slice) else which.cpu().numpy()]
+        found = torch.empty((len(rows), *self._image), dtype=torch.uint8)
+        images, size = found.numpy(), found[:1].numel()
+        for image, row in zip(images, rows.tolist(), strict=True):
+            self._read(memoryview(image).cast("B"), self._first + row * size)
+        return found
+
+    def _read(self, into: memoryview, place: int) -> None:
+        try:
+            while into and (count := os.preadv(self._file.fileno(), [into], place)):
+                into, place = into[count:], place + count
+        except OSError as error:
+            raise ReadingError(f"{self.path} cannot be read ({error.strerror})") from error
+        if into:
+            raise ReadingError(
+                f"{self.path} has become shorter since the run began: the same command with retry=true decodes it anew"
+            )
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """All of them, ``size`` at a time."""
+        for first in range(0, len(self), size):
+            yield self[first : first + size]
