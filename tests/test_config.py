@@ -69,6 +69,9 @@ def test_every_shipped_option_composes(group: str) -> None:
         (("trainer.epochs=ten",), r"trainer\.epochs.*'ten'"),
         (("trainer.epochs=0",), r"trainer\.epochs=0"),
         (("trainer.last_window=99",), r"last_window"),
+        (("images=disk",), r"images=disk: choose one of auto, resident, streamed"),
+        (("image_workers=-1",), r"image_workers=-1: must be a number in \[0, 64\]"),
+        (("image_workers=many",), r"image_workers"),
         (("base_method.alpha=abc",), r"base_method\.alpha=abc: must be a number"),
         (("base_method.confidence_penalty=7",), r"base_method\.confidence_penalty=7: must be true or false"),
         (("base_method.threshold=1.5",), r"base_method\.threshold=1\.5"),
@@ -165,7 +168,18 @@ def test_identity_is_the_values_not_how_they_were_given() -> None:
     assert name("components=full", "components.smr=false") == name("components=amg_nlr")
 
 
-@pytest.mark.parametrize("neutral", ["device=cpu", "runs_dir=/x", "cache_dir=/y", "retry=true", "save_labels=true"])
+@pytest.mark.parametrize(
+    "neutral",
+    [
+        "device=cpu",
+        "images=streamed",
+        "image_workers=5",
+        "runs_dir=/x",
+        "cache_dir=/y",
+        "retry=true",
+        "save_labels=true",
+    ],
+)
 def test_identity_ignores_what_cannot_change_a_result(neutral: str) -> None:
     assert name(neutral) == name()
 

@@ -7,6 +7,8 @@ import math
 import os
 import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,90 +24,148 @@ from sanm.errors import ReadingError
 
 AHEAD = 2
 """Batches that each process has read, or is reading, before they are asked for."""
-DIE_WITH_PARENT = 1  # prctl's name for it, linux/prctl.h
 SHARED_MEMORY = Path("/dev/shm")
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALLED = 1.0
+"""Seconds in which the signal of a process's death arrives."""
+LOST = "DataLoader worker"
+"""How torch's messages begin when one has died."""
+DIE_WITH_PARENT = 1  # prctl's name for it, linux/prctl.h
+STOPPING = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+Request = tuple[int, Positions]  # which images, and of them the batch
+Answer = Tensor | ReadingError
 
 
-def read_ahead(images: Pixels, batches: Sequence[Tensor], workers: int, pin: bool) -> Iterator[Tensor]:
-    """The images ``[B, C, H, W]`` at the positions ``[B]`` of each batch, in their order, on the host.
+class Reader:
+    """Reads images batch by batch; ``workers`` processes do it, AHEAD batches each before they are asked for.
 
-    ``workers`` processes begin at once, and are AHEAD batches each ahead of what is asked for; with none, images are
-    read when they are asked for. ``pin``: into memory that a GPU can copy from while the host goes on. What is asked of
-    the iterator raises ReadingError.
+    They start when they are first needed and stay: to start them for every epoch would have the system copy, page by
+    page, what a process holds in the middle of its training. Without workers, images are read when they are asked for.
+    ``pin``: batches come in memory that a GPU copies from while the host goes on.
     """
-    largest = max((batch.numel() for batch in batches), default=0) * math.prod(images.shape[1:])
-    workers = min(workers, len(batches), _readers_with_room(workers, largest))
-    loader = DataLoader(
-        _Reading(images),
-        sampler=[batch.cpu().numpy() for batch in batches],
-        batch_size=None,  # a batch is what one position of the sampler stands for
-        num_workers=workers,
-        prefetch_factor=AHEAD if workers else None,
-        pin_memory=pin,
-        multiprocessing_context="fork" if workers else None,  # which shares what is in memory, and open files
-        worker_init_fn=_begin_reading if workers else None,
-        generator=torch.Generator(),  # or it would draw from that of the process
-    )
-    return _told(iter(loader))
 
+    def __init__(self, workers: int, pin: bool) -> None:
+        self.workers, self._pin = workers, pin
+        self._sets: list[Pixels] = []
+        self._requests: list[Request] = []
+        self._loader: DataLoader[Answer] | None = None
+        self._orders = 0
 
-def _readers_with_room(workers: int, batch: int) -> int:
-    """How many of the processes can hand batches of so many bytes through what is left of the shared memory."""
-    try:
-        found = os.statvfs(SHARED_MEMORY)
-    except OSError:  # no such system
-        return workers
-    room = int(found.f_bavail * found.f_frsize // max((AHEAD + 1) * batch, 1))
-    if room < workers:
-        warnings.warn(
-            f"image_workers={workers} have room for {room} of them in {SHARED_MEMORY}, through which images reach the "
-            "training process: give it more (of a container: --shm-size), or smaller batches",
-            stacklevel=3,
-        )
-    return min(room, workers)
+    def read(self, images: Pixels, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The images ``[B, C, H, W]`` at the positions ``[B]`` of each batch, in their order, on the host.
 
+        There is one order at a time: the one before ends with it. What is asked of the iterator raises ReadingError.
+        """
+        self._orders += 1
+        if not self.workers or not batches or not self._has_room(images, batches):
+            return self._read_here(images, batches)
+        loader, number = self._running(images)
+        self._requests[:] = [(number, batch.cpu().numpy()) for batch in batches]
+        return self._told(iter(loader), self._orders)
 
-def _told(found: Iterator[Tensor | ReadingError]) -> Iterator[Tensor]:
-    with told_of_lost_readers():
-        for batch in found:
-            if isinstance(batch, ReadingError):
-                raise batch
-            yield batch
+    def _read_here(self, images: Pixels, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        for batch in batches:
+            yield images[batch].pin_memory() if self._pin else images[batch]
 
+    def _told(self, answers: Iterator[Answer], order: int) -> Iterator[Tensor]:
+        with told_of_lost_readers():
+            while True:
+                if order != self._orders:
+                    raise RuntimeError("these images were asked for before others were, which took their place")
+                answer = self._next(answers)
+                if answer is None:
+                    return
+                if isinstance(answer, ReadingError):
+                    raise answer
+                yield answer
 
-class _Reading(Dataset[Tensor | ReadingError]):
-    def __init__(self, images: Pixels) -> None:
-        self._images = images
-
-    def __getitem__(self, positions: Positions) -> Tensor | ReadingError:
+    @staticmethod
+    def _next(answers: Iterator[Answer]) -> Answer | None:
         try:
-            return self._images[torch.from_numpy(positions)]
+            return next(answers, None)
+        except (OSError, EOFError) as error:  # the other end of the connection has gone
+            time.sleep(SIGNALLED)  # the signal of it says more, and must not come where nobody is prepared for it
+            raise RuntimeError(f"{LOST}: {error}") from error
+
+    def _running(self, images: Pixels) -> tuple[DataLoader[Answer], int]:
+        """The processes, and the number by which they know the images; anew where these are new to them."""
+        known = next((number for number, each in enumerate(self._sets) if each is images), None)
+        if self._loader is None or known is None:
+            self._sets.append(images)
+            self._loader = DataLoader(
+                _Reading(list(self._sets)),
+                sampler=self._requests,
+                batch_size=None,  # a request is one batch
+                num_workers=self.workers,
+                prefetch_factor=AHEAD,
+                persistent_workers=True,
+                pin_memory=self._pin,
+                multiprocessing_context="fork",  # which shares what is in memory, and open files
+                worker_init_fn=_begin_reading,
+                generator=torch.Generator(),  # or it would draw from that of the process
+            )
+            known = len(self._sets) - 1
+        return self._loader, known
+
+    def _has_room(self, images: Pixels, batches: Sequence[Tensor]) -> bool:
+        """Whether all batches that can be on their way fit into what is left of the shared memory."""
+        largest = max(batch.numel() for batch in batches) * math.prod(images.shape[1:])
+        try:
+            found = os.statvfs(SHARED_MEMORY)
+        except OSError:  # no such system
+            return True
+        needed, left = self.workers * (AHEAD + 1) * largest, found.f_bavail * found.f_frsize
+        if needed > left:
+            warnings.warn(
+                f"image_workers={self.workers} do not read batches of {largest / 1e6:.3g} MB, which go through "
+                f"{SHARED_MEMORY}, where {left / 1e6:.3g} MB are left: give it more (of a container: --shm-size)",
+                stacklevel=4,
+            )
+        return needed <= left
+
+
+class _Reading(Dataset[Answer]):
+    def __init__(self, sets: list[Pixels]) -> None:
+        self._sets = sets
+
+    def __getitem__(self, request: Request) -> Answer:
+        number, positions = request
+        try:
+            return self._sets[number][torch.from_numpy(positions)]
         except ReadingError as error:  # as a value: raised, it would reach the other process as a traceback
             return error
 
 
 def _begin_reading(worker: int) -> None:
-    """Let the training process alone answer signals, and leave no reader behind when it is killed."""
+    """Let the training process alone answer signals, heed only its own, and end with it however it ends."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    """Schedulers send SIGTERM to all processes ahead of a preemption; only the training process's own ends a reader."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 @contextmanager
 def told_of_lost_readers() -> Iterator[None]:
     """Within, the death of a process that reads images is a ReadingError that says what to do.
 
-    It is found out at any moment, not only where a batch is waited for.
+    It comes to light at any moment, not only where a batch is waited for.
     """
     try:
         yield
     except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker"):
+        if not str(error).startswith(LOST):
             raise
         reason = str(error).partition("\n")[0].rstrip(". ")
         raise ReadingError(
-            f"a process that reads images has died ({reason}), perhaps for want of memory or of shared memory: take "
-            "fewer of them (image_workers=1, or 0 for none) with retry=true"
+            f"a process that reads images has died ({reason}), perhaps for want of memory: take fewer "
+            "(image_workers=1, or 0 for none), with retry=true"
         ) from error

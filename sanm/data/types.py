@@ -20,7 +20,7 @@ UNKNOWN = -1
 
 
 Pixels = Tensor | StoredImages
-"""uint8 ``[N, C, H, W]``: in memory, or on the disk. Both have a shape, and give those at positions, or all in parts."""
+"""uint8 ``[N, C, H, W]``: in memory, or on the disk. Both have a shape, and give what is at positions, or all of it."""
 
 
 class LeftOut(NamedTuple):

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from sanm.data.datasets import _decoded, load
+from sanm.data.stored import StoredImages
 from sanm.data.types import Source
 from sanm.errors import InputError
 from tests.data.pictures import MIDDLE, paint
@@ -315,7 +316,7 @@ def test_bad_images_are_left_out_where_that_is_asked_for(root: Path) -> None:
         source = load_folder(root, skip_bad=True)
         decoded = source.train.decode(np.array([0, 1, 3, 4]))
         assert decoded.positions.tolist() == [0, 3]
-        assert decoded.images[:, :, MIDDLE, MIDDLE].tolist() == [[255, 0, 0], [0, 0, 255]]
+        assert decoded.images[:][:, :, MIDDLE, MIDDLE].tolist() == [[255, 0, 0], [0, 0, 255]]
         assert [(each.key, each.reason[:17]) for each in decoded.left_out] == [
             ("train/cat/1.png", "cannot be decoded"),
             ("train/dog/gone.png", "cannot be read (N"),
@@ -335,18 +336,32 @@ def test_only_bad_images(root: Path) -> None:
         load_folder(root, skip_bad=True)
 
 
-def test_more_images_than_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3000}.__getitem__)
-    message = (
-        r"4 images of data.image_size=16 are 3.07e-06 GB, this machine's memory is 3e-06 GB: lower data.image_size"
+def test_neither_disk_nor_memory_takes_the_images(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3000}
+    monkeypatch.setattr(os, "sysconf", lambda name: memory[name])
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(5000, 3000, 2000))
+    refused = (
+        r"4 images of data\.image_size=16 are 3\.07e-06 GB, this machine's memory is 3e-06 GB, and on no disk that it "
+        r"may take: unused/.* has less than the 3\.07e-06 GB left that they take \(data\.cache_dir\): lower"
     )
-    with pytest.raises(InputError, match=message):
-        load_folder(root)
-    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3100}.__getitem__)
-    assert len(load_folder(root).train.images()) == 4
+    with monkeypatch.context() as patched:
+        refuse_to_decode(patched)
+        with pytest.raises(InputError, match=refused):
+            load_folder(root)
+    memory["SC_PAGE_SIZE"] = 3100
+    with pytest.warns(UserWarning, match="decoded images are not kept"):
+        assert len(load_folder(root).train.images()) == 4
 
 
-def test_images_are_mapped_and_the_cache_is_never_written_through(root: Path) -> None:
+def test_more_images_than_memory_stay_on_the_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3000}.__getitem__)
+    decoded = load_folder(root).train.decode(np.array([0, 3]))
+    assert isinstance(decoded.images, StoredImages)
+    assert decoded.images.shape == (2, 3, 16, 16)
+    assert torch.equal(decoded.images[:], load_folder(root).train.images()[[0, 3]])
+
+
+def test_the_cache_is_never_written_through(root: Path) -> None:
     images = load_folder(root).train.images()
     images.zero_()
     assert load_folder(root).train.images().any()

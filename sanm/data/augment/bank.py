@@ -12,7 +12,6 @@ from sanm.data.augment import policies
 from sanm.data.augment.padded import Cut, PaddedImages, middle
 from sanm.data.augment.simclr import simclr as simclr_view
 from sanm.data.augment.sources import source_of
-from sanm.data.streaming import read_ahead
 from sanm.data.types import Images, Pixels
 from sanm.types import Random
 
@@ -55,10 +54,13 @@ class ImageBank:
         self.source.announce(batches)
 
     def parts(self, images: Pixels, size: int) -> Iterator[Tensor]:
-        """All of any images, such as those to test on, ``size`` at a time, on the host; read ahead as these are."""
+        """All of any images, such as those to test on, ``size`` at a time, on the host.
+
+        What has been announced before, and not been asked for yet, is forgotten.
+        """
         if isinstance(images, Tensor):
             return iter(images.split(size))
-        return read_ahead(images, torch.arange(len(images)).split(size), self.source.workers, self.mean.is_cuda)
+        return self.source.reader.read(images, torch.arange(len(images)).split(size))
 
     def plain(self, index: Tensor) -> Tensor:
         """The images as they are, normalised: ``[B, C, H, W]`` for positions ``index [B]``."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sanm.data.augment.padded import Cut, PaddedImages
-from sanm.data.streaming import read_ahead
+from sanm.data.streaming import Reader
 from sanm.data.types import Pixels
 from sanm.errors import InputError
 from sanm.memory import available_memory
@@ -32,10 +32,10 @@ class ImageSource(Protocol):
     """Gives the images of one batch after another."""
 
     streamed: bool
-    workers: int
+    reader: Reader
 
     def announce(self, batches: Sequence[Tensor]) -> None:
-        """Say which batches of positions ``[B]`` will be asked for from now on, in their order, if all goes well."""
+        """Say which batches, positions ``[B]`` each, will be asked for next and in this order, if all goes well."""
 
     def find(self, index: Tensor) -> Found:
         """The images at positions ``index [B]``, on whatever device. Raises ReadingError."""
@@ -44,10 +44,11 @@ class ImageSource(Protocol):
 class ResidentImages:
     """All images on the device. As text: so many, and where."""
 
-    streamed, workers = False, 0
+    streamed = False
 
     def __init__(self, images: Pixels, cut: Cut, device: torch.device) -> None:
         count, channels = images.shape[:2]
+        self.reader = Reader(0, device.type == "cuda")
         self._device = device
         padded = torch.empty((count, *cut.padded_size, channels), dtype=torch.uint8, device=device)
         for place, part in enumerate(images.split(PADDED_AT_ONCE)):
@@ -71,18 +72,19 @@ class StreamedImages:
     streamed = True
 
     def __init__(self, images: Pixels, cut: Cut, device: torch.device, workers: int) -> None:
-        self._images, self._cut, self._device, self.workers = images, cut, device, workers
+        self.reader = Reader(workers, device.type == "cuda")
+        self._images, self._cut, self._device = images, cut, device
         self._coming: deque[Tensor] = deque()
         self._read: Iterator[Tensor] = iter(())
         self._last: tuple[Tensor, Found] | None = None
 
     def __str__(self) -> str:
         size = gigabytes(len(self._images) * self._images.shape[1] * math.prod(self._cut.padded_size))
-        return f"{_counted(self._images)}, streamed to {self._device} ({size}); workers: {self.workers}"
+        return f"{_counted(self._images)}, streamed to {self._device} ({size}); workers: {self.reader.workers}"
 
     def announce(self, batches: Sequence[Tensor]) -> None:
         self._coming = deque(batches)
-        self._read = read_ahead(self._images, batches, self.workers, self._device.type == "cuda")
+        self._read = self.reader.read(self._images, batches)
 
     def find(self, index: Tensor) -> Found:
         if self._last is None or self._last[0] is not index:
