@@ -61,7 +61,9 @@ class Reader:
             return self._read_here(images, batches)
         loader, number = self._running(images)
         self._requests[:] = [(number, batch.cpu().numpy()) for batch in batches]
-        return self._told(iter(loader), self._orders)
+        with _signals_held_back():
+            answers = iter(loader)
+        return self._told(answers, self._orders)
 
     def _read_here(self, images: Pixels, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         for batch in batches:
@@ -136,14 +138,25 @@ class _Reading(Dataset[Answer]):
             return error
 
 
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Within, signals wait: a process that begins here gets none before it has said what they are to it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPPING, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_reading(worker: int) -> None:
     """Let the training process alone answer signals, heed only its own, and end with it however it ends."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_end_when_told, daemon=True).start()
+        threading.Thread(target=_end_when_told, daemon=True).start()  # SIGTERM stays held back for it
+    else:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _end_when_told() -> None:
