@@ -49,6 +49,7 @@ class Reader:
         self._sets: list[Pixels] = []
         self._requests: list[Request] = []
         self._loader: DataLoader[Answer] | None = None
+        self._answers: Iterator[Answer] = iter(())
         self._orders = 0
 
     def read(self, images: Pixels, batches: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -62,29 +63,28 @@ class Reader:
         loader, number = self._running(images)
         self._requests[:] = [(number, batch.cpu().numpy()) for batch in batches]
         with _signals_held_back():
-            answers = iter(loader)
-        return self._told(answers, self._orders)
+            self._answers = iter(loader)
+        return self._told(self._orders)
 
     def _read_here(self, images: Pixels, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         for batch in batches:
             yield images[batch].pin_memory() if self._pin else images[batch]
 
-    def _told(self, answers: Iterator[Answer], order: int) -> Iterator[Tensor]:
+    def _told(self, order: int) -> Iterator[Tensor]:
         with told_of_lost_readers():
             while True:
                 if order != self._orders:
                     raise RuntimeError("these images were asked for before others were, which took their place")
-                answer = self._next(answers)
+                answer = self._next()
                 if answer is None:
                     return
                 if isinstance(answer, ReadingError):
                     raise answer
                 yield answer
 
-    @staticmethod
-    def _next(answers: Iterator[Answer]) -> Answer | None:
+    def _next(self) -> Answer | None:
         try:
-            return next(answers, None)
+            return next(self._answers, None)
         except (OSError, EOFError) as error:  # the other end of the connection has gone
             time.sleep(SIGNALLED)  # the signal of it says more, and must not come where nobody is prepared for it
             raise RuntimeError(f"{LOST}: {error}") from error
@@ -93,6 +93,7 @@ class Reader:
         """The processes, and the number by which they know the images; anew where these are new to them."""
         known = next((number for number, each in enumerate(self._sets) if each is images), None)
         if self._loader is None or known is None:
+            self._loader, self._answers = None, iter(())  # which ends the processes that there are
             self._sets.append(images)
             self._loader = DataLoader(
                 _Reading(list(self._sets)),

@@ -173,8 +173,7 @@ def test_readers_leave_signals_to_the_training_process(stored: StoredImages, rea
     reader = Reader(2, pin=False)
     next(reader.read(stored, torch.arange(40).split(1)))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        for pid in readers():
-            os.kill(pid, number)
+        subprocess.run(["kill", f"-{number}", *map(str, readers())], check=True)
     found = reader.read(stored, torch.arange(40).split(3))
     assert torch.equal(torch.cat(list(found)), pictures())
 
