@@ -10,6 +10,7 @@ It needs no data: images are synthetic, in the shape of those of ``data=...``. I
     bench.steps=10            timed steps of each arrangement, taken in turn; medians are shown
     bench.features=true       also the same step with each feature off
     bench.replaced=true       also masks and views against the image-by-image code they replace
+    bench.streamed=true       also the step with images streamed from the disk, by 0, 1 and 2 readers
     bench.compile_seconds=0   time that trainer.compile=true may take to be measured; 0 leaves it out
     bench.clock=wall          wall | cpu
     bench.peak_tflops=null    of the GPU in this precision, for MFU, where it is none of those known

@@ -16,6 +16,7 @@ from sanm.bench.parts import PARTS, Clock, clocked
 from sanm.bench.protocol import projected
 from sanm.bench.replaced import compare
 from sanm.bench.settings import Settings
+from sanm.bench.streamed import compare_sources
 from sanm.bench.subject import ENOUGH_BATCHES, Config, Stopwatch, Subject, learning_epoch, synthetic
 from sanm.bench.syncs import first_wait_on_gpu, waits_within
 from sanm.errors import InputError
@@ -62,6 +63,9 @@ def measure(config: Config, settings: Settings, say: Say) -> Report:
     if settings.replaced:
         say("bench    masks and views against image-by-image code")
         report["replaced"] = compare(subject.trainer, stopwatch)
+    if settings.streamed:
+        say("bench    the step with images on the device, and streamed")
+        report["sources"] = compare_sources(config, data, device, subject.epoch, settings)
     say("bench    scans and evaluation")
     beginning = Subject(config, data, device, 0)
     _warm(beginning)

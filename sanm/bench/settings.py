@@ -18,6 +18,7 @@ class Settings:
     steps: int = 10  # timed steps of each arrangement, taken in turn; medians are shown
     features: bool = True  # also the step with each feature off
     replaced: bool = True  # also masks and views against image-by-image code
+    streamed: bool = True  # also the step with images streamed from the disk
     compile_seconds: int = 0  # time that trainer.compile=true may take to be measured; 0: it is left out
     clock: str = "wall"  # wall | cpu: of the process, all threads; for one thread on a machine that others use too
     peak_tflops: float | None = None  # of the GPU in this precision, where it is none of those known

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -74,7 +73,7 @@ class Subject:
         probability.copy_(torch.where(rank < clean_share(config), TRUSTED, DOUBTED))
         drawn = self._drawn()
         self.samples = len(drawn[0][1].positions)  # in a step
-        self._draws = cycle(drawn)  # an epoch's, again and again: drawing them is no part of a step
+        self._draws = self._again_and_again(drawn)
 
     def step(self) -> Tensor:
         """One step, as the trainer takes it."""
@@ -82,6 +81,12 @@ class Subject:
         for k, network in enumerate(self.trainer.networks):
             network.train(k in turn)
         return self.trainer._train_step(turn, draw, self.epoch, self.epoch + 0.5)
+
+    def _again_and_again(self, drawn: list[tuple[tuple[int, ...], Draw]]) -> Iterator[tuple[tuple[int, ...], Draw]]:
+        """An epoch's draws: drawing them is no part of a step."""
+        while True:
+            self.trainer.bank.announce([draw.positions for _, draw in drawn])
+            yield from drawn
 
     def whole_turn(self) -> int:
         """Steps until every network has learned once: turns of the method."""

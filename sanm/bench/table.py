@@ -15,6 +15,7 @@ def text(report: Report) -> str:
     sections = [_step(report), _shares(report), _passes(report)]
     sections += [_arrangements(report)] if "arrangements" in report else []
     sections += [_replaced(report)] if "replaced" in report else []
+    sections += [_sources(report)] if "sources" in report else []
     sections.append(_protocol(report))
     rows = [row for section in sections for row in section]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -70,6 +71,17 @@ def _replaced(report: Report) -> Rows:
         here, there = each["seconds_per_image"] * 1e6, each["reference_seconds_per_image"] * 1e6
         note = f"{here:.1f} µs an image; reference {there:.1f} µs"
         rows.append((f"  {each['name']}", f"{each['times_as_fast']:.1f}", note))
+    return rows
+
+
+def _sources(report: Report) -> Rows:
+    rows: Rows = [
+        ("images", "a second", "weak views alone; the step with them, what of it they take, beside the first")
+    ]
+    for each in report["sources"]:
+        of_it, ratio = 100 * each["share_of_the_step"], each["of_the_resident_step"]
+        note = f"step {_ms(each['step_seconds'])}, {of_it:.1f} % of it; {ratio:.3f}"
+        rows.append((f"  {each['name']}", f"{each['images_per_second']:.0f}", note))
     return rows
 
 

@@ -64,6 +64,13 @@ def test_every_feature_is_switched(whole: dict[str, Any]) -> None:
     assert all(each["step_seconds"] > 0 and each["of_the_step"] > 0 for each in whole["arrangements"])
 
 
+def test_streamed_images_are_measured_beside_resident_ones(whole: dict[str, Any]) -> None:
+    names = ["resident", *(f"streamed, readers: {count}" for count in (0, 1, 2))]
+    assert [each["name"] for each in whole["sources"]] == names
+    assert whole["sources"][0]["of_the_resident_step"] == 1
+    assert all(each["images_per_second"] > 0 and 0 < each["share_of_the_step"] < 1 for each in whole["sources"])
+
+
 def test_what_was_replaced_is_measured_beside_it(whole: dict[str, Any]) -> None:
     assert [each["name"].partition(",")[0] for each in whole["replaced"]] == [
         "masks and targets",
@@ -84,12 +91,19 @@ def test_the_projection_is_of_the_configs_own_protocol(whole: dict[str, Any]) ->
 
 
 def test_the_table_says_what_the_json_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = measured(tmp_path, "base_method=ce", "components=none", "bench.features=false", "bench.replaced=false")
+    report = measured(
+        tmp_path,
+        "base_method=ce",
+        "components=none",
+        "bench.features=false",
+        "bench.replaced=false",
+        "bench.streamed=false",
+    )
     shown = capsys.readouterr().out
     assert f"{report['images_per_second']:.1f}" in shown
     assert "step / passes alone" in shown
     assert "network, train mode" in shown
-    assert not {"arrangements", "replaced"} & set(report)
+    assert not {"arrangements", "replaced", "sources"} & set(report)
     assert [each["kind"] for each in report["floor"]["passes"]] == ["forward and backward"]
     assert report["shares"]["masks and targets"] < report["shares"]["backward"]
 
