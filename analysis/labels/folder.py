@@ -53,7 +53,7 @@ def _written(folder: Path) -> dict[str, list[str]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))["files"]
         return {str(name): [str(each) for each in hashes] for name, hashes in found.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is not this command's: move it, or give another --out") from None

@@ -130,12 +130,16 @@ def _command(record: Record, places: Places, table: Path) -> str:
 
 def _distinct(rows: list[_Row]) -> list[_Row]:
     """The first of the rows that name the same file: the others were left out of the run."""
-    return list({row.file: row for row in reversed(rows)}.values())[::-1]
+    first: dict[str, _Row] = {}
+    for row in rows:
+        first.setdefault(row.file, row)
+    return list(first.values())
 
 
 def _check_classes(labels: set[str], names: tuple[str, ...], fix: Fix) -> None:
     if gone := sorted(set(names) - labels):
-        raise InputError(f"--fix {fix} would leave no training sample of {gone[0]!r}: change --confidence")
+        instead = "raise --confidence" if fix == "relabel" else "use --fix relabel"
+        raise InputError(f"--fix {fix} would leave no training sample of {gone[0]!r}: {instead}")
 
 
 def _csv(rows: list[tuple[str, str, str, str, str]], truth: bool) -> bytes:

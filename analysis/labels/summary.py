@@ -7,6 +7,8 @@ from analysis.labels.truth import AgainstTruth
 MOST_ROWS = 20
 """Of a table in the summary; the CSV files have all."""
 MOST_COLUMNS = 20
+NEARLY_ALL = 0.97
+"""Of the given labels: a network that predicts so many of them may know them by heart."""
 
 
 def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str]:
@@ -20,6 +22,12 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
         said.append(
             f"most confused: {worst['given_label']} that is rather {worst['predicted_label']}, about "
             f"{worst['estimated_wrong']:.0f} samples"
+        )
+    agreed = float((record.predicted == record.given).mean())
+    if agreed >= NEARLY_ALL:
+        said.append(
+            f"the method predicts the given label of {_percent(agreed)} of the samples: they are clean, or it has "
+            "memorised them, and then suspects too few"
         )
     if truth is not None:
         said.append(
