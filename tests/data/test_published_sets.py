@@ -168,7 +168,7 @@ def test_a_million_images_do_not_fit_and_that_is_said_before_any_is_opened(
     monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 5, "SC_PAGE_SIZE": 4000}.__getitem__)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(50_000, 30_000, 20_000))
     for key in SHOPS:
-        (clothing / key).unlink()
+        (clothing / key).write_bytes(b"not an image, which would be said")
     with pytest.raises(InputError, match=r"28 images of data\.image_size=16 are 2\.15e-05 GB, .*data\.subset=N"):
         prepared("clothing1m", clothing)
 
