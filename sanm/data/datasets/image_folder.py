@@ -105,16 +105,17 @@ def _scan(root: Path, split: str, class_names: tuple[str, ...]) -> _Split:
         folder = root / split / name
         if split == "test" and not folder.is_dir():
             continue
-        keys = sorted(path.relative_to(root).as_posix() for path in _images_below(folder))
+        keys = sorted(path.relative_to(root).as_posix() for path in images_below(folder))
         if not keys:
             raise InputError(f"{folder} has no images ({' '.join(EXTENSIONS)}): add some or remove the folder")
-        _check_names(keys, root)
+        check_names(keys, root)
         found.keys.extend(keys)
         found.labels.extend([label] * len(keys))
     return found
 
 
-def _images_below(folder: Path) -> list[Path]:
+def images_below(folder: Path) -> list[Path]:
+    """Files with an extension of images, in the folder and all below it, in no order; hidden ones are passed over."""
     found: list[Path] = []
     visited: set[str] = set()  # links are followed, and may lead in a circle
     for place, subfolders, files in os.walk(folder, followlinks=True):
@@ -128,7 +129,8 @@ def _images_below(folder: Path) -> list[Path]:
     return found
 
 
-def _check_names(keys: list[str], root: Path) -> None:
+def check_names(keys: list[str], root: Path) -> None:
+    """Raises InputError for a name that cannot be written in UTF-8."""
     for key in keys:
         try:
             key.encode()
