@@ -36,6 +36,8 @@ def exported(graph: Graph, example: Tensor, metadata: Mapping[str, str]) -> byte
             dynamic_shapes={INPUT: {0: Dim("batch")}},
         )
     assert program is not None  # which it is where a file was asked for
+    for node in program.model.graph:
+        node.metadata_props.clear()  # where in which file of this machine it was made
     program.model.metadata_props.update(metadata)
     content: bytes = program.model_proto.SerializeToString()
     return content

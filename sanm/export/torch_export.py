@@ -20,6 +20,8 @@ EXTENSION = ".pt2"
 def exported(graph: Graph, example: Tensor, metadata: Mapping[str, str]) -> bytes:
     """The file's content; the batch may have any size."""
     program = torch.export.export(graph, (example,), dynamic_shapes={INPUT: {0: Dim("batch")}})
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where in which file of this machine it was made
     file = io.BytesIO()
     torch.export.save(program, file, extra_files=dict(metadata))
     return file.getvalue()
