@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,6 +17,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises what the command line prints."""
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """Do the work of a command that writes one file at its end; bad input is one line, and status 2."""
+    try:
+        return work()
+    except InputError as error:
+        print(f"error    {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        sys.exit("\ninterrupted: nothing was written")
 
 
 def check_output(path: Path, overwrite: bool) -> None:

@@ -11,9 +11,8 @@ import warnings
 from argparse import Namespace
 from pathlib import Path
 
-from sanm.command_line import Parser, check_output
-from sanm.errors import InputError
-from sanm.run import FAILED, REFUSED, show_warning
+from sanm.command_line import Parser, check_output, exit_status
+from sanm.run import FAILED, show_warning
 
 FORMATS = ("onnx", "torch_export")
 INPUTS = ("float32", "uint8")
@@ -26,11 +25,7 @@ TOLERANCE = 1e-4
 def main(arguments: list[str] | None = None) -> int:
     """Export what the command line names; returns the exit status."""
     warnings.showwarning = show_warning
-    try:
-        return _answer(_parser().parse_args(arguments))
-    except InputError as error:
-        print(f"error    {error}", file=sys.stderr)
-        return REFUSED
+    return exit_status(lambda: _answer(_parser().parse_args(arguments)))
 
 
 def _parser() -> Parser:

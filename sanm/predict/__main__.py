@@ -11,22 +11,15 @@ import warnings
 from argparse import Namespace
 from pathlib import Path
 
-from sanm.command_line import Parser, check_output
+from sanm.command_line import Parser, check_output, exit_status
 from sanm.errors import InputError
-from sanm.run import REFUSED, show_warning
+from sanm.run import show_warning
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Predict what the command line names; returns the exit status."""
     warnings.showwarning = show_warning
-    try:
-        _answer(_parser().parse_intermixed_args(arguments))
-    except InputError as error:
-        print(f"error    {error}", file=sys.stderr)
-        return REFUSED
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted: nothing was written")
-    return 0
+    return exit_status(lambda: _answer(_parser().parse_intermixed_args(arguments)))
 
 
 def _parser() -> Parser:
@@ -58,7 +51,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _answer(options: Namespace) -> None:
+def _answer(options: Namespace) -> int:
     out = Path(options.out).expanduser()
     check_output(out, options.overwrite)
     if options.batch_size < 1:
@@ -75,6 +68,7 @@ def _answer(options: Namespace) -> None:
     left_out = predict(model, images, out, options.batch_size, options.top, options.skip_bad)
     known = f" ({left_out} left out)" if left_out else ""
     print(f"done     {out}: {len(images) - left_out} images{known}, {time.perf_counter() - began:.1f} s", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
