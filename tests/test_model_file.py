@@ -12,7 +12,6 @@ import torch
 from sanm import experiment
 from sanm.data import prepare
 from sanm.errors import InputError
-from sanm.identity import identity, run_name
 from sanm.model_file import FILE_NAME, model_path, read_model
 from sanm.store import RunDirectory
 from sanm.trainer import Trainer
@@ -102,11 +101,6 @@ def test_is_left_out_on_request_and_the_run_is_the_same(tmp_path: Path, finished
 def test_bad_setting_is_one_line() -> None:
     with pytest.raises(InputError, match=r"^trainer\.save_model: .*maybe.*$"):
         config_of("trainer.save_model=maybe")
-
-
-def test_no_part_of_a_runs_name() -> None:
-    names = {run_name(identity(config_of(f"trainer.save_model={value}"))) for value in ("true", "false")}
-    assert len(names) == 1
 
 
 @pytest.mark.parametrize(

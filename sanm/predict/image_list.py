@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sanm.data.datasets.image_folder import EXTENSIONS, check_names, images_below
+from sanm.data.datasets.image_folder import check_names
 from sanm.errors import InputError
 from sanm.image_table import DELIMITERS
+from sanm.image_tree import EXTENSIONS, images_below
 
 TABLES = (".csv", ".tsv")
 COLUMN = "file"
