@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from sanm import checkpoint, provenance, samples
 from sanm.data import UNKNOWN, Data, prepare
@@ -19,6 +20,7 @@ from sanm.data.streaming import told_of_lost_readers
 from sanm.encoders import encoder_for
 from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
+from sanm.model_file import FILE_NAME, WEIGHTS, described, write_model
 from sanm.progress import Progress
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
@@ -93,6 +95,8 @@ def run(
                 watch(rows)
     finally:
         progress.close()
+    if config["trainer"]["save_model"]:
+        _save_model(config, identity, directory, trainer, data, rows)
     _finish(config, directory, trainer, scorer, data, rows, images, command)
 
 
@@ -143,6 +147,39 @@ def _epoch(
         "seconds": round(summary.seconds, 3),
     }
     return row, summary.images
+
+
+def _save_model(
+    config: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    directory: RunDirectory,
+    trainer: Trainer,
+    data: Data,
+    rows: Rows,
+) -> None:
+    predictors = trainer.method.predictors(list(trainer.networks))
+    record = {
+        "run": {
+            "name": directory.name,
+            "run_id": directory.name.rpartition("-")[2],
+            "weights": WEIGHTS,
+            "epochs": len(rows),
+            "config": dict(identity),
+        },
+        "accuracy": {
+            "test_accuracy": rows[-1]["test_accuracy"],
+            "validation_accuracy": rows[-1]["validation_accuracy"],
+            "validation_labels": data.validation_labels,
+            "of_the_run": accuracies(rows, config["trainer"]["last_window"]),
+        },
+        **provenance.code(),
+    }
+    write_model(
+        directory.path / FILE_NAME,
+        [network for network in predictors if isinstance(network, nn.Module)],
+        described(config, data.train, trainer.bank.size, data.train.class_names),
+        record,
+    )
 
 
 def _finish(

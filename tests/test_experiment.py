@@ -18,20 +18,12 @@ from analysis.tables.components import table
 from sanm import experiment
 from sanm.data import UNKNOWN, Data, prepare
 from sanm.experiment import accuracies, check_enough_images
-from sanm.identity import identity, run_name
+from sanm.identity import identity
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
 from tests.conftest import SMALL, config_of
 from tests.data.pictures import paint
-
-
-def run_in(folder: Path, *overrides: str) -> RunDirectory:
-    config = config_of(*SMALL, f"runs_dir={folder}", *overrides)
-    record = identity(config)
-    directory = RunDirectory(folder, run_name(record))
-    with directory.claim():
-        experiment.run(config, record, directory, list(overrides))
-    return directory
+from tests.trained import run_in
 
 
 def column(directory: RunDirectory, name: str) -> list[str]:

@@ -30,8 +30,8 @@ def test_a_run_leaves_its_record_and_the_same_command_skips_it(command: Command,
     (result,) = records(tmp_path)
     folder = result.parent
     assert {file.name for file in folder.iterdir()} - {".lock"} == {
-        "config.yaml", "metrics.csv", "label_quality.csv", "samples.npz", "probabilities.npz", "labels.json",
-        "result.json",
+        "config.yaml", "metrics.csv", "label_quality.csv", "samples.npz", "probabilities.npz", "model.pt",
+        "labels.json", "result.json",
     }  # fmt: skip
     found = json.loads(result.read_text())
     assert (found["status"], found["epochs"], found["seed"]) == ("done", 3, 1)

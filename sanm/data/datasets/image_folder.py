@@ -102,13 +102,14 @@ def _scan(root: Path, split: str, class_names: tuple[str, ...]) -> _Split:
         keys = sorted(path.relative_to(root).as_posix() for path in images_below(folder))
         if not keys:
             raise InputError(f"{folder} has no images ({' '.join(EXTENSIONS)}): add some or remove the folder")
-        _check_names(keys, root)
+        check_names(keys, root)
         found.keys.extend(keys)
         found.labels.extend([label] * len(keys))
     return found
 
 
-def _check_names(keys: list[str], root: Path) -> None:
+def check_names(keys: list[str], root: Path) -> None:
+    """Raises InputError for a name that cannot be written in UTF-8."""
     for key in keys:
         try:
             key.encode()
