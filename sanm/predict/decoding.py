@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sanm.data.datasets._decoded import Pixels, decode
+from sanm.data.datasets._decoded import Array, decode
 from sanm.errors import InputError
 from sanm.model_file import TrainedModel
 from sanm.predict.image_list import ImageFile
@@ -40,7 +40,7 @@ def decoded_batches(images: Sequence[ImageFile], model: TrainedModel, batch_size
     """All images in their order, in batches that fit the model's input; two batches at most are in memory."""
     with ThreadPoolExecutor() as threads:
 
-        def start(first: int) -> list[Future[Pixels]]:
+        def start(first: int) -> list[Future[Array]]:
             return [
                 threads.submit(_one, image, model.image_size[0], model.channels)
                 for image in images[first : first + batch_size]
@@ -55,16 +55,16 @@ def decoded_batches(images: Sequence[ImageFile], model: TrainedModel, batch_size
             threads.shutdown(cancel_futures=True)
 
 
-def _one(image: ImageFile, size: int, channels: int) -> Pixels:
+def _one(image: ImageFile, size: int, channels: int) -> Array:
     pixels = decode(image.path, size)
     if channels == 1:
         return np.asarray(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).convert("L"))[None]
     return pixels
 
 
-def _gathered(images: Sequence[ImageFile], decoding: Sequence[Future[Pixels]], model: TrainedModel) -> DecodedBatch:
+def _gathered(images: Sequence[ImageFile], decoding: Sequence[Future[Array]], model: TrainedModel) -> DecodedBatch:
     good: list[ImageFile] = []
-    pixels: list[Pixels] = []
+    pixels: list[Array] = []
     bad: list[tuple[ImageFile, str]] = []
     for image, result in zip(images, decoding, strict=True):
         try:
