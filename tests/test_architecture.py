@@ -84,6 +84,7 @@ def test_config_is_checked_before_anything_heavy_loads() -> None:
         "files",
         "errors",
         "cells",
+        "several/processes",
     )
     for name in light:
         tree = ast.parse((ROOT / f"sanm/{name}.py").read_text())
