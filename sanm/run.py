@@ -205,10 +205,9 @@ def main(task: Callable[[], None] = job) -> None:
     warnings.showwarning = show_warning
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)  # wherever it was typed
     processes.quiet_followers()
-    if processes.count() > 1 and set(MULTIRUN) & set(sys.argv[1:]):
-        print("error    torchrun shares out one run; for a grid leave it out, or use sweeps.launch", file=sys.stderr)
-        sys.exit(REFUSED)
     try:
+        if task is not job or set(MULTIRUN) & set(sys.argv[1:]):
+            processes.check_alone()
         task()
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from here")

@@ -63,6 +63,14 @@ def leads() -> bool:
     return rank() == 0
 
 
+def check_alone() -> None:
+    """Raises InputError where several processes would do the same beside each other."""
+    if count() > 1:
+        raise InputError(
+            "torchrun is for one run, sanm.run without -m; a grid has its GPUs shared out by sweeps.launch"
+        )
+
+
 def joined_team() -> Team | None:
     """What the processes have in common; None for one process, and before they have joined."""
     return _team
@@ -208,8 +216,7 @@ def collective(work: Callable[[], T]) -> T:
     try:
         return work()
     except RuntimeError as error:  # torch.distributed's own errors, and gloo's
-        reason = str(error).partition("\n")[0]
-        raise LostProcessError(f"another process of this run is gone: killed, or out of memory ({reason})") from error
+        raise LostProcessError("another process of this run is gone or silent: killed, or out of memory?") from error
 
 
 # ---- failures

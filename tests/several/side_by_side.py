@@ -1,7 +1,7 @@
 """What the tests of several processes train: every method for an epoch, in as many processes as there are.
 
-``torchrun --nproc_per_node=2 -m tests.several.side_by_side FILE`` writes what came out; in a test's own process the same
-functions give what one process makes of it.
+``torchrun --nproc_per_node=2 -m tests.several.side_by_side FILE`` writes what came out; in a test's own process the
+same functions give what one process makes of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from sanm.components.smr import decoder_for
 from sanm.models.cnn9 import ChannelDropout
-from sanm.models.preact_resnet import PreActResNet
 from sanm.several import processes
 from sanm.several.passes import add_up_gradients, share_module, share_networks
 from sanm.trainer import Trainer
@@ -73,7 +72,7 @@ def gradients(rows: int) -> dict[str, Tensor]:
         add_up_gradients(optimizer)
     named = [*network.named_parameters(), *(("decoder." + key, value) for key, value in decoder.named_parameters())]
     found = {key: value.grad for key, value in named if value.grad is not None}
-    statistics = {key: value for key, value in network.named_buffers()}
+    statistics = dict(network.named_buffers())
     return {**found, **statistics, "logits": logits.detach(), "rebuilt": rebuilt.detach()}
 
 
