@@ -21,7 +21,7 @@ def torchrun(*words: str, processes: int = 2) -> Iterator[subprocess.Popen[str]]
             "-m",
             "torch.distributed.run",
             f"--nproc_per_node={processes}",
-            "--master_port=0",
+            "--standalone",
             "-m",
             *words,
         ],
