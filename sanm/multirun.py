@@ -1,4 +1,8 @@
-"""A grid of runs (``-m``): every cell is checked before the first one trains, and the end says what is missing."""
+"""A grid of runs (``-m``): every cell is checked before the first one trains, and the end says what is missing.
+
+Cells are then trained one after another, from the configs that were checked: Hydra's own launcher would compose each
+of them twice more. Another launcher that a user installs (``hydra/launcher=...``) takes them from Hydra as ever.
+"""
 
 from __future__ import annotations
 
@@ -13,59 +17,75 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from sanm.cells import CellCache, cells_of
+from sanm.cells import Cell, CellCache, cells_of
 from sanm.config import CONF
 from sanm.errors import InputError
 from sanm.explain import one_line
-from sanm.store import RunDirectory
+from sanm.run import MISSING, REFUSED, REQUEUE, train_or_skip
+
+HYDRAS_OWN = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
 class Cells(Callback):
     """Hydra callback around a multirun."""
 
     def __init__(self) -> None:
-        self._cells: list[RunDirectory] = []
+        self._cells: list[Cell] = []
 
     def on_multirun_start(self, config: DictConfig, config_name: str | None = None, **_: Any) -> None:
-        """Refuse the whole grid, with exit status 2, when one of its cells is wrong; end at once when all are done."""
+        """Refuse the whole grid, with exit status 2, when one of its cells is wrong; else train what is left of it."""
         try:
-            self._cells = _runs_of(config, config_name or "config")
+            self._cells = _cells_of(config, config_name or "config")
         except Exception as error:
             explained = one_line(error)
             if explained is None:
                 raise
             print(f"error    {explained}", file=sys.stderr)
-            sys.exit(2)
-        if all(cell.status() == "done" for cell in self._cells):  # Hydra would compose each of them once more
+            sys.exit(REFUSED)
+        if config.hydra.launcher._target_ == HYDRAS_OWN or self._all_done():
             for cell in self._cells:
-                print(f"skip     {cell.name}: {cell.accuracies()}", flush=True)
+                _train(cell)
             self.on_multirun_end(config)
             sys.exit(0)
 
+    def _all_done(self) -> bool:
+        return all(cell.run.status() == "done" for cell in self._cells)
+
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Count what there is; exit status 3 when cells are missing or failed."""
-        states = {cell.name: cell.status() for cell in self._cells}
+        states = {cell.run.name: cell.run.status() for cell in self._cells}
         done = sum(state == "done" for state in states.values())
         print(f"grid     {done} of {len(states)} runs done, in {config.runs_dir}", flush=True)
         if done == len(states):
             return
-        for cell in self._cells:
-            if states[cell.name] == "failed":
-                print(f"failed   {cell.name}: {cell.failure_reason()}", flush=True)
-            elif states[cell.name] == "interrupted":
-                print(f"missing  {cell.name}: not finished; the same command goes on with it", flush=True)
-            elif states[cell.name] == "missing":
-                print(f"missing  {cell.name}: not started, for the reason given above", flush=True)
-        sys.exit(3)
+        for run in (cell.run for cell in self._cells):
+            if states[run.name] == "failed":
+                print(f"failed   {run.name}: {run.failure_reason()}", flush=True)
+            elif states[run.name] == "interrupted":
+                print(f"missing  {run.name}: not finished; the same command goes on with it", flush=True)
+            elif states[run.name] == "missing":
+                print(f"missing  {run.name}: not started, for the reason given above", flush=True)
+        sys.exit(MISSING)
 
 
-def _runs_of(config: DictConfig, config_name: str) -> list[RunDirectory]:
+def _train(cell: Cell) -> None:
+    """What is left of a cell. What goes wrong is said, and the others go on; a signal to stop is for all of them."""
+    try:
+        status = train_or_skip(cell.config, list(cell.overrides))
+    except InputError as error:
+        print(f"error    {error}", file=sys.stderr, flush=True)
+        return
+    if status == REQUEUE:
+        sys.exit(REQUEUE)
+
+
+def _cells_of(config: DictConfig, config_name: str) -> list[Cell]:
     runs_dir = Path(config.runs_dir).expanduser()
     cache = CellCache(runs_dir, usable=_only_our_configs(config) and config_name == "config")
     cells = cells_of(swept(list(config.hydra.overrides.task)), cache, config_name)
     check_writable(runs_dir)
     cache.save()
-    return [cell.run for cell in cells]
+    return cells
 
 
 def swept(overrides: list[str]) -> list[list[str]]:

@@ -46,7 +46,8 @@ Watch = Callable[[list[dict[str, Any]]], None]
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def job(composed: DictConfig) -> None:
-    """One run of what Hydra composed. In a grid nothing is raised, so that its other cells go on."""
+    """One run of what Hydra composed. In a grid that some launcher of Hydra's trains, nothing is raised, so that its
+    other cells go on."""
     command = list(HydraConfig.get().overrides.task)
     try:
         status = train_or_skip(checked(composed), command)

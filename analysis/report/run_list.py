@@ -24,6 +24,7 @@ COLUMNS = {
     "best": "Best",
     "last": "Last",
     "selected": "Selected",
+    "validation": "Validation",
     "differs": "Differs from its like in",
     "epochs": "Epochs",
     "time": "Time",
@@ -35,6 +36,7 @@ NUMBERS = {
     "best": "best_accuracy",
     "last": "last_accuracy",
     "selected": "selected_accuracy",
+    "validation": "validation_accuracy",
     "epochs": "epochs",
     "time": "seconds",
 }
@@ -114,7 +116,7 @@ def _cells(runs: pd.DataFrame) -> pd.DataFrame:
             **columns,
             "noise": noise_names(runs),
             "seed": runs["seed"].map(shown, "ignore") if "seed" in runs else "",
-            **{name: runs[f"{name}_accuracy"].map("{:.1f}".format, "ignore") for name in STATISTICS},
+            **{name: _accuracies(runs, column).map("{:.1f}".format, "ignore") for name, column in STATISTICS.items()},
             "epochs": [_progress(run) for run in runs.to_dict("records")],
             "time": runs["seconds"].map(duration),
             "finished": runs["finished"].map(lambda time: str(time)[:16].replace("T", " "), "ignore"),
@@ -123,6 +125,11 @@ def _cells(runs: pd.DataFrame) -> pd.DataFrame:
     )
     cells = cells.reindex(columns=[name for name in COLUMNS if name != "differs"]).astype(object).fillna("")
     return cells.assign(differs=_differences(runs, cells))
+
+
+def _accuracies(runs: pd.DataFrame, column: str) -> pd.Series:
+    """A statistic of each run; one of validation stands in for tests where there are none."""
+    return runs[column].where(runs["best_accuracy"].isna()) if column == "validation_accuracy" else runs[column]
 
 
 def _epochs_done(epochs: pd.DataFrame) -> pd.Series:
@@ -162,7 +169,7 @@ def _row(run: dict[Any, Any], texts: dict[Any, str]) -> dict[str, Any]:
         "status": str(run["status"]),
         "reason": "" if _missing(run["reason"]) else str(run["reason"]),
         "cells": texts,
-        "sort": {column: value for column, value in sort.items() if isinstance(value, int | float) and value == value},
+        "sort": {name: value for name, value in sort.items() if texts[name] and isinstance(value, int | float)},
     }
 
 
@@ -185,10 +192,8 @@ def _settings(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _curves(names: Iterable[str], epochs: pd.DataFrame) -> list[dict[str, Any] | None]:
     """Test accuracy over epochs, thinned to what a small drawing can show."""
-    curves = {}
-    if "test_accuracy" in epochs:
-        known = epochs[["run", "epoch", "test_accuracy"]].dropna()
-        curves = {name: _thinned(own) for name, own in known.groupby("run")}
+    known = epochs.reindex(columns=["run", "epoch", "test_accuracy"]).dropna()
+    curves = {name: _thinned(own) for name, own in known.groupby("run")}
     return [curves.get(name) for name in names]
 
 

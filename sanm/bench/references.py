@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -54,6 +55,37 @@ def mask_one_by_one(
         moved = torch.minimum(mask.float().mean(), target[top_class])
         softened = target + moved / (len(target) - 1)
         softened[top_class] = target[top_class] - moved
+        believed.append(softened)
+    return torch.stack(views), torch.stack(believed)
+
+
+def mask_as_released(images: Tensor, features: Tensor, clean: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Two masked views of each image and their targets (``variant=released``), a loop over the batch.
+
+    ``images [B, C, H, W]``, ``features [B, D, h, w]``, clean probability ``clean [B]``, ``targets [B, K]``. As in the
+    authors' code the map is resized and rounded to 8 bits image by image, outside of torch.
+    """
+    views, believed = [], []
+    height, width = images.shape[2:]
+    for image, maps, trust, target in zip(images, features, clean, targets, strict=True):
+        energy = (maps**2).sum(0)
+        energy = (energy / energy.norm()).numpy()
+        resized = np.asarray(Image.fromarray(energy).resize((width, height), Image.Resampling.BILINEAR))
+        gray = np.uint8(255 * (resized - resized.min()) / (resized.max() - resized.min()))
+        ratio = random.uniform(0.02, 0.07) + 0.03 * (1 - trust.item())
+        aspect = random.uniform(0.8, 1 / 0.8)
+        tall = round(math.sqrt(0.5 * ratio * height * width * aspect))
+        wide = round(math.sqrt(0.5 * ratio * height * width / aspect))
+        for peak in (gray.argmax(), gray.argmin()):
+            row, column = divmod(int(peak), width)
+            top, left = min(row, height - tall), min(column, width - wide)
+            view = image.clone()
+            for channel in view:
+                channel[top : top + tall, left : left + wide] = random.random()
+            views.append(view)
+        top_class = target.argmax().item()
+        softened = target + ratio / (len(target) - 1)
+        softened[top_class] = target[top_class] - ratio
         believed.append(softened)
     return torch.stack(views), torch.stack(believed)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sanm.bench.references import as_pil, mask_one_by_one, pil_pipelines
+from sanm.bench.references import as_pil, mask_as_released, mask_one_by_one, pil_pipelines
 from sanm.bench.subject import Stopwatch
 from sanm.components import SANM, nlr
 from sanm.trainer import Trainer
@@ -24,8 +24,10 @@ Compared = dict[str, Any]
 
 def compare(trainer: Trainer, stopwatch: Stopwatch) -> list[Compared]:
     """Seconds an image of each batched piece and of its reference, and how many times as fast it is."""
+    images = trainer.settings["batch_size"]
     found = [
-        _row("masks and targets, loop over the images", *_masks(trainer), trainer.settings["batch_size"], stopwatch)
+        _row("masks and targets, loop over the images", *_masks(trainer, PAPER), images, stopwatch),
+        _row("the same, variant=released, its loop", *_masks(trainer, RELEASED), images, stopwatch),
     ]
     size, padding = trainer.bank.size, trainer.bank.padding
     pipelines = pil_pipelines(size, padding, trainer.bank.mean.cpu(), trainer.bank.std.cpu())
@@ -57,16 +59,16 @@ def _row(
     }
 
 
-def _masks(trainer: Trainer) -> tuple[Callable[[], object], Callable[[], object]]:
+def _masks(trainer: Trainer, variant: Mapping[str, Any]) -> tuple[Callable[[], object], Callable[[], object]]:
     """Both from a look that has been taken already: the network's own time is not in them."""
     network = next(trainer._networks())
     look, clean, targets = looked_at(trainer, network)
-    sanm = paper_masks(trainer)
-    step = Step(0, trainer.epochs_done, 0.0, trainer.random)
+    sanm = adaptive_masks(trainer, variant)
+    step, bounded = Step(0, trainer.epochs_done, 0.0, trainer.random), variant is PAPER
 
     def batched() -> tuple[Tensor, Tensor]:
         masked = sanm.masks(look, network, clean, step)
-        return masked.x, nlr.soften(targets.expand(len(masked.x), *targets.shape), masked.ratio, bounded=True)
+        return masked.x, nlr.soften(targets.expand(len(masked.x), *targets.shape), masked.ratio, bounded)
 
     tau, aspect = float(trainer.config["tau"]["value"]), float(trainer.config["mask_strategy"]["aspect"])
     given = (look.x[0], look.maps(0)[0].float(), look.probs(0)[0], network.classifier.weight.detach(), clean, targets)
@@ -74,18 +76,20 @@ def _masks(trainer: Trainer) -> tuple[Callable[[], object], Callable[[], object]
     mean, std = (each.cpu()[:, None, None] for each in (trainer.bank.mean, trainer.bank.std))
 
     def reference() -> object:
+        if variant is RELEASED:
+            return mask_as_released(images, maps, trust, believed)
         return mask_one_by_one(images, maps, probs, weight, trust, believed, mean, std, tau, aspect)
 
     return batched, reference
 
 
-def paper_masks(trainer: Trainer) -> SANM:
-    """The plug-in with masks and softened targets as the paper has them, whatever the config's own is."""
+def adaptive_masks(trainer: Trainer, variant: Mapping[str, Any]) -> SANM:
+    """The plug-in with masks and softened targets as ``variant`` has them, whatever the config's own is."""
     config = dict(trainer.config)
     config["components"] = {"amg": True, "nlr": True, "smr": False, "start": 0}
     config["mask_strategy"] = {**config["mask_strategy"], "name": "adaptive"}
     config["mask_source"] = {"name": "self"}
-    config["variant"] = {**config["variant"], **PAPER}
+    config["variant"] = {**config["variant"], **variant}
     bank = trainer.bank
     example = bank.plain(torch.arange(2, device=trainer.device))
     return SANM(config, list(trainer._networks()), example, bank.mean, bank.std)
@@ -100,6 +104,16 @@ PAPER = {
     "anchor": "center",
     "fill": "pixel_uniform",
     "label_ratio": "realised",
+}
+RELEASED = {
+    "masked_views": "separate",
+    "activation": "energy",
+    "ratio_at_maximum": "released",
+    "ratio_at_minimum": "as_maximum",
+    "painted_part": 0.5,
+    "anchor": "corner",
+    "fill": "box_color",
+    "label_ratio": "nominal",
 }
 
 

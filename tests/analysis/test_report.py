@@ -140,6 +140,17 @@ def test_unfinished_runs_say_why_and_how_far(some_runs: Path) -> None:
     assert "python -m sanm.run components=amg seed=1" in command
 
 
+def test_validation_is_listed_where_it_stands_in_for_tests(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    write_run(settings("full"), best=80.0, validation_accuracy=75.5)
+    assert "Validation</" not in section(text_of(runs_dir), "runs")
+    untested = {"best_accuracy": None, "last_accuracy": None, "best_epoch": None}
+    write_run(settings("none"), best=0.0, validation_accuracy=64.5, validation_labels="noisy", **untested)
+    runs = section(text_of(runs_dir), "runs")
+    assert "Validation</" in runs
+    assert '<td class="number" data-sort="64.5">64.5</td>' in runs
+    assert "75.5" not in runs
+
+
 def test_what_tells_a_run_from_others_like_it(runs_dir: Path, settings: Any, write_run: Any) -> None:
     for tau in (0.1, 0.3):
         write_run(settings("full", 0.5, tau__value=tau), best=80.0)

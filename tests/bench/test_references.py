@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from sanm.bench.references import as_pil, mask_one_by_one, pil_pipelines
-from sanm.bench.replaced import looked_at, paper_masks
+from sanm.bench.references import as_pil, mask_as_released, mask_one_by_one, pil_pipelines
+from sanm.bench.replaced import PAPER, adaptive_masks, looked_at
 from sanm.components import nlr
 from sanm.data import TrainingSet
 from sanm.trainer import Trainer
@@ -27,7 +28,8 @@ def test_masks_one_by_one_are_the_batched_ones(training_set: TrainingSet) -> Non
     trainer.quality.probability.copy_(torch.linspace(0, 1, 160).roll(70).expand_as(trainer.quality.probability))
     network = trainer.networks[0]
     look, clean, targets = looked_at(trainer, network)  # type: ignore[arg-type]
-    masked = paper_masks(trainer).masks(look, network, clean, Step(0, 0, 0.0, trainer.random))  # type: ignore[arg-type]
+    masks = adaptive_masks(trainer, PAPER).masks
+    masked = masks(look, network, clean, Step(0, 0, 0.0, trainer.random))  # type: ignore[arg-type]
     believed = nlr.soften(targets[None], masked.ratio, bounded=True)
     mean, std = trainer.bank.mean[:, None, None], trainer.bank.std[:, None, None]
     weight = network.classifier.weight.detach()  # type: ignore[union-attr]
@@ -35,6 +37,24 @@ def test_masks_one_by_one_are_the_batched_ones(training_set: TrainingSet) -> Non
     views, softened = mask_one_by_one(*given, tau=0.2, lowest_aspect=1)  # type: ignore[arg-type]
     assert torch.equal((views != look.x[0]).any(1), (masked.x[0] != look.x[0]).any(1))
     assert torch.allclose(softened, believed[0], atol=1e-6)
+
+
+def test_the_released_loop_paints_two_boxes_of_one_color_and_takes_belief_from_the_top_class() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = 2 + torch.rand(200, 3, 32, 32, generator=generator)  # nothing is as dark as the paint
+    features = torch.rand(200, 6, 4, 4, generator=generator)
+    targets = torch.nn.functional.one_hot(torch.arange(200) % 10, 10).float()
+    for trust, share in ((1.0, 0.022), (0.0, 0.037)):
+        views, softened = mask_as_released(images, features, torch.full((200,), trust), targets)
+        painted = (views < 1).all(1)
+        assert torch.equal(painted, (views < 1).any(1))
+        assert painted.float().mean().item() == pytest.approx(share, rel=0.1)
+        first = views[:, 0][painted].split(painted.flatten(1).sum(1).tolist())
+        assert all((box == box[0]).all() for box in first)
+        assert torch.equal(painted[0::2].flatten(1).sum(1), painted[1::2].flatten(1).sum(1))
+        taken = 1 - softened.max(1).values
+        assert torch.allclose(softened.sum(1), torch.ones(200))
+        assert taken.mean().item() == pytest.approx(0.045 + 0.03 * (1 - trust), rel=0.1)
 
 
 def test_pipelines_give_normalised_images_like_the_pools() -> None:
