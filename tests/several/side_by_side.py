@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from sanm.components.smr import decoder_for
+from sanm.errors import DivergedError
 from sanm.models.cnn9 import ChannelDropout
 from sanm.several import processes
 from sanm.several.passes import add_up_gradients, share_module, share_networks
+from sanm.several.sameness import check_same
 from sanm.trainer import Trainer
 from sanm.types import Network
 from tests.conftest import config_of, small_training_set
@@ -81,10 +83,21 @@ def everything() -> Found:
     return found | {f"{rows} rows": gradients(rows) for rows in (1, 2, 5)}
 
 
+def complaint() -> str:
+    """What is said of a tensor that each process holds otherwise, beside one that is the same."""
+    team = processes.joined_team()
+    assert team is not None
+    try:
+        check_same({"same": torch.ones(2), "other": torch.full((2,), processes.rank())}, team, "after epoch 1")
+    except DivergedError as error:
+        return str(error)
+    return ""
+
+
 def main() -> None:
     torch.set_num_threads(1)
     with processes.joined("cpu"):
-        found: dict[str, Any] = everything()
+        found: dict[str, Any] = {**everything(), "complaint": complaint()}
         torch.save(found, Path(f"{sys.argv[1]}.{processes.rank()}"))
 
 

@@ -50,6 +50,11 @@ def test_a_step_is_the_same_in_double_precision_whatever_the_rows(rows: int, of_
             torch.testing.assert_close(found[f"{rows} rows"][name], tensor, rtol=1e-10, atol=1e-12, msg=name)
 
 
+def test_state_that_differs_is_named_in_every_process(of_two: list[Found]) -> None:
+    for found in of_two:
+        assert str(found["complaint"]).startswith("other is not the same in all processes after epoch 1")
+
+
 def test_parts_are_as_equal_as_can_be() -> None:
     assert sizes_of_parts(7, 3) == [3, 2, 2]
     assert sizes_of_parts(2, 3) == [1, 1, 0]
