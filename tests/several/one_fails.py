@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
+
 import torch
 from torch import Tensor
 
-from sanm.run import main
 from sanm.several import processes
 from sanm.trainer import Trainer
 from sanm.types import Draw
@@ -25,4 +26,4 @@ if __name__ == "__main__":
     from sanm import experiment
 
     experiment.Trainer = Failing  # type: ignore[misc]
-    main()
+    runpy.run_module("sanm.run", run_name="__main__", alter_sys=True)
