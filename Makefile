@@ -24,9 +24,10 @@ demo: .venv/.installed
 	@echo "Every table and figure of these runs, in one page:"
 	@$(PY) -m analysis.report $(RUNS)
 	@echo
-	@echo "Every run is a folder in $(RUNS): config.yaml, metrics.csv, label_quality.csv, samples.npz, result.json."
+	@echo "Every run is a folder in $(RUNS): config.yaml, metrics.csv, label_quality.csv, samples.npz, model.pt, result.json."
 	@echo "Next: $(PY) -m sanm.run -m components=none,full noise.rate=0.8 seed=1,2,3 runs_dir=$(RUNS)    more seeds"
 	@echo "      $(PY) -m sanm.run -m variant=paper,released noise.rate=0.8 runs_dir=$(RUNS)             the paper or its code"
+	@echo "      $(PY) -m sanm.predict RUN IMAGES                                                       a run's model on your images"
 	@echo "      $(PY) -m sanm.run --help                                                               everything else"
 
 screenshot: .venv/.installed

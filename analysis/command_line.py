@@ -1,20 +1,13 @@
 """Command lines of this package."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
+from sanm.command_line import Parser
 from sanm.errors import InputError
 
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what the command line prints."""
-        raise InputError(f"{message} (see {self.prog} --help)")
+__all__ = ["Parser", "exit_status", "say"]
 
 
 def say(text: str) -> None:

@@ -3,19 +3,15 @@
 `sanm.samples` writes it when the run ends; runs that are older have none.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.npz import Array, read_arrays
 from sanm.errors import InputError
 
 FILE = "samples.npz"
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +74,9 @@ OPTIONAL = ("true", "is_wrong", "masks")
 def read(run: str | Path) -> Samples:
     """What the run directory's `samples.npz` holds; raises `InputError` that names it when it is missing or damaged."""
     path = Path(run) / FILE
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays: dict[str, Array] = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"{path} is not there: runs that finished before it was written have none") from None
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read ({type(error).__name__}): delete it, and make the run again"
-        ) from error
+    arrays = read_arrays(path)
+    if arrays is None:
+        raise InputError(f"{path} is not there: runs that finished before it was written have none")
     own = [field.name for field in fields(Samples) if field.name not in OPTIONAL]
     of_masks = [field.name for field in fields(Masks)] if "masked" in arrays else []
     lacking = [name for name in (*own, *of_masks) if name not in arrays]

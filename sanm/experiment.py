@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from sanm import checkpoint, provenance, samples
 from sanm.data import UNKNOWN, Data, prepare
@@ -17,11 +19,13 @@ from sanm.data.noise import write_dividemix_json
 from sanm.encoders import encoder_for
 from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
+from sanm.model_file import FILE_NAME, WEIGHTS, described, write_model
 from sanm.progress import Progress
 from sanm.scoring import Scorer
 from sanm.several import processes
 from sanm.store import RunDirectory
 from sanm.trainer import Trainer
+from sanm.types import Predictions
 
 COLUMNS = (
     "epoch",
@@ -33,6 +37,9 @@ COLUMNS = (
     "learning_rate",
     "seconds",
 )
+
+MOST_PROBABILITIES = 20_000_000
+"""Of samples times classes; more of them (40 MB before they are packed) are not kept."""
 
 Rows = list[dict[str, Any]]
 
@@ -90,6 +97,8 @@ def run(
                 watch(rows)
     finally:
         progress.close()
+    if config["trainer"]["save_model"] and directory.recorded_here:
+        _save_model(config, identity, directory, trainer, data, rows)
     _finish(config, directory, trainer, scorer, data, rows, images, command)
 
 
@@ -149,6 +158,39 @@ def _epoch(
     return row, summary.images
 
 
+def _save_model(
+    config: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    directory: RunDirectory,
+    trainer: Trainer,
+    data: Data,
+    rows: Rows,
+) -> None:
+    predictors = trainer.method.predictors(list(trainer.networks))
+    record = {
+        "run": {
+            "name": directory.name,
+            "run_id": directory.name.rpartition("-")[2],
+            "weights": WEIGHTS,
+            "epochs": len(rows),
+            "config": dict(identity),
+        },
+        "accuracy": {
+            "test_accuracy": rows[-1]["test_accuracy"],
+            "validation_accuracy": rows[-1]["validation_accuracy"],
+            "validation_labels": data.validation_labels,
+            "of_the_run": accuracies(rows, config["trainer"]["last_window"]),
+        },
+        **provenance.code(),
+    }
+    write_model(
+        directory.path / FILE_NAME,
+        [network for network in predictors if isinstance(network, nn.Module)],
+        described(config, data.train, trainer.bank.size, data.train.class_names),
+        record,
+    )
+
+
 def _finish(
     config: Mapping[str, Any],
     directory: RunDirectory,
@@ -162,6 +204,8 @@ def _finish(
     predicted = trainer.measure_and_predict()
     _write_label_quality(directory, trainer, data, predicted)
     directory.write_file("samples.npz", samples.packed(trainer, data, predicted))
+    if predicted.probabilities.numel() <= MOST_PROBABILITIES:
+        directory.write_file("probabilities.npz", _probabilities(data, predicted))
     if data.left_out:
         directory.write_table("left_out.csv", ("key", "reason"), data.left_out)
     result = {
@@ -213,17 +257,29 @@ def accuracies(rows: Rows, last_window: int) -> dict[str, Any]:
     }
 
 
-def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, predicted: Tensor) -> None:
+def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, predicted: Predictions) -> None:
     names, train = data.train.class_names, data.train
     probability = trainer.quality.probability.mean(0).tolist()
     given = train.given_labels.tolist()
+    classes, confidence = predicted.classes.tolist(), predicted.confidence.tolist()
     directory.write_table(
         "label_quality.csv",
-        ("index", "key", "given_label", "predicted_label", "clean_probability"),
+        ("index", "key", "given_label", "predicted_label", "clean_probability", "confidence"),
         [
-            (index, key, names[label], names[guess], f"{clean:.6f}")
-            for index, key, label, guess, clean in zip(
-                train.index.tolist(), train.keys, given, predicted.tolist(), probability, strict=True
+            (index, key, names[label], names[guess], f"{clean:.6f}", f"{sure:.6f}")
+            for index, key, label, guess, clean, sure in zip(
+                train.index.tolist(), train.keys, given, classes, probability, confidence, strict=True
             )
         ],
     )
+
+
+def _probabilities(data: Data, predicted: Predictions) -> bytes:
+    """The content of ``probabilities.npz``: a row a sample, in the order of ``label_quality.csv``."""
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        class_names=np.array(data.train.class_names, dtype=np.str_),
+        probabilities=predicted.probabilities.cpu().numpy(),
+    )
+    return file.getvalue()

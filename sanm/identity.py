@@ -22,6 +22,7 @@ NEUTRAL_IN_GROUPS = {
     "data": ("root", "path", "download", "cache_dir", "files"),
     "noise": ("path", "order"),
     "pretrain": ("path",),
+    "trainer": ("save_model",),
 }
 NO_PART_IN_ENCODERS = ("validation", "test_subset")
 SANM_ONLY = ("tau", "mask_strategy", "mask_source", "variant")

@@ -21,7 +21,7 @@ from sanm.data import Data
 from sanm.precision import autocast
 from sanm.quality import Estimate
 from sanm.trainer import Trainer
-from sanm.types import Batch, Look, Network, Random, Step
+from sanm.types import Batch, Look, Network, Predictions, Random, Step
 
 EACH = 12
 """Examples of the lowest clean probability, and as many of the highest."""
@@ -34,12 +34,12 @@ SEED = 40_000  # plus the run's: the masks of the examples
 Arrays = dict[str, Any]  # of numpy
 
 
-def packed(trainer: Trainer, data: Data, predicted: Tensor) -> bytes:
-    """The content of ``samples.npz``, after the last measurement, with the predicted classes ``[N]`` of the training
-    samples. The same run gives the same bytes.
+def packed(trainer: Trainer, data: Data, predicted: Predictions) -> bytes:
+    """The content of ``samples.npz``, after the last measurement, with what is predicted of all training samples.
+    The same run gives the same bytes.
     """
     file = io.BytesIO()  # the disk is somebody else's: numpy's writer does not say that it is full
-    np.savez_compressed(file, **_examples(trainer, data, predicted), **_losses(trainer, data))
+    np.savez_compressed(file, **_examples(trainer, data, predicted.classes), **_losses(trainer, data))
     return file.getvalue()
 
 

@@ -69,6 +69,7 @@ class TrainerSettings:
     restart_every: int | None
     lr_min: float | None
     late_momentum: float | None
+    save_model: bool
     tables: dict[str, Any] = field(default_factory=dict)
 
 

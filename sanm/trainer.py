@@ -30,7 +30,7 @@ from sanm.schedule import optimizer_for, set_epoch
 from sanm.several.passes import add_up_gradients, share_module, share_networks
 from sanm.several.processes import joined_team
 from sanm.several.sameness import check_same
-from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Random, Remembered, Step
+from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Predictions, Random, Remembered, Step
 
 EVALUATION_BATCH = 500
 STEPS_BETWEEN_CHECKS = 20
@@ -275,8 +275,8 @@ class Trainer(nn.Module):
             self._estimate(k, torch.cat(losses), drawn)
 
     @torch.no_grad()
-    def measure_and_predict(self) -> Tensor:
-        """Measure all samples for all networks, and predict their classes ``[N]``, in one scan."""
+    def measure_and_predict(self) -> Predictions:
+        """Measure all samples for all networks, and predict their classes, in one scan."""
         self.networks.eval()
         networks = [Remembered(network) for network in self._networks()]
         losses: list[list[Tensor]] = [[] for _ in networks]
@@ -286,10 +286,10 @@ class Trainer(nn.Module):
             for network, own in zip(networks, losses, strict=True):
                 own.append(self._losses_of(network, x, part))
             with self._autocast():
-                predicted.append(self.method.predict(networks, x).argmax(-1))
+                predicted.append(Predictions.of(self.method.predict(networks, x)))
         for k, own in enumerate(losses):
             self._estimate(k, torch.cat(own))
-        return torch.cat(predicted)
+        return Predictions(*(torch.cat(parts) for parts in zip(*predicted, strict=True)))
 
     def _estimate(self, k: int, losses: Tensor, scanned: Tensor | None = None) -> None:
         if not losses.isfinite().all():

@@ -51,6 +51,20 @@ class Random:
         self.device.set_state(device_state.cpu())
 
 
+class Predictions(NamedTuple):
+    """What the method as a whole says of samples; probabilities are the softmax of its logits."""
+
+    classes: Tensor  # [N] int64
+    confidence: Tensor  # [N] the probability of that class
+    probabilities: Tensor  # [N, K] in half precision, since it is for the record
+
+    @classmethod
+    def of(cls, logits: Tensor) -> Predictions:
+        """The predictions that logits ``[N, K]`` are."""
+        probabilities = logits.float().softmax(-1)
+        return cls(logits.argmax(-1), probabilities.amax(-1), probabilities.half())
+
+
 class Draw(NamedTuple):
     """Which samples one step sees: positions in the training set, those that keep their given label first."""
 

@@ -12,12 +12,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from sanm.cells import Cell, CellCache, cells_of
+from sanm.command_line import Parser
 from sanm.config import CONF
 from sanm.errors import InputError
 from sanm.explain import one_line
@@ -31,14 +31,6 @@ from sweeps.states import OPEN, Progress, State
 
 TAKES: dict[str, tuple[State, ...]] = {"run": OPEN, "retry": ("failed",)}
 """Which cells a command trains."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, as all others are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises what the command line prints."""
-        raise InputError(f"{message} (see python -m sweeps.launch --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -134,7 +134,7 @@ def test_paper_preset_is_the_papers_protocol() -> None:
         "epochs": 300, "batch_size": 64, "lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4,
         "milestones": [150], "decay": 0.1, "last_window": 10, "precision": "fp32", "compile": False, "optimizer": "sgd",
         "schedule": "steps", "restart_every": None, "lr_min": None, "late_momentum": None, "epoch_samples": None,
-        "tables": {},
+        "save_model": True, "tables": {},
     }  # fmt: skip
     assert config["model"]["widths"] == [64, 128, 256, 512]
     assert (config["base_method"]["warm_up"], config["base_method"]["lambda_u"]) == (30, 150)
@@ -165,7 +165,10 @@ def test_identity_is_the_values_not_how_they_were_given() -> None:
     assert name("components=full", "components.smr=false") == name("components=amg_nlr")
 
 
-@pytest.mark.parametrize("neutral", ["device=cpu", "runs_dir=/x", "cache_dir=/y", "retry=true", "save_labels=true"])
+@pytest.mark.parametrize(
+    "neutral",
+    ["device=cpu", "runs_dir=/x", "cache_dir=/y", "retry=true", "save_labels=true", "trainer.save_model=false"],
+)
 def test_identity_ignores_what_cannot_change_a_result(neutral: str) -> None:
     assert name(neutral) == name()
 

@@ -18,20 +18,12 @@ from analysis.tables.components import table
 from sanm import experiment
 from sanm.data import UNKNOWN, Data, prepare
 from sanm.experiment import accuracies, check_enough_images
-from sanm.identity import identity, run_name
+from sanm.identity import identity
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
 from tests.conftest import SMALL, config_of
 from tests.data.pictures import paint
-
-
-def run_in(folder: Path, *overrides: str) -> RunDirectory:
-    config = config_of(*SMALL, f"runs_dir={folder}", *overrides)
-    record = identity(config)
-    directory = RunDirectory(folder, run_name(record))
-    with directory.claim():
-        experiment.run(config, record, directory, list(overrides))
-    return directory
+from tests.trained import run_in
 
 
 def column(directory: RunDirectory, name: str) -> list[str]:
@@ -205,3 +197,24 @@ def test_a_batch_must_be_filled() -> None:
     check_enough_images(data, config)
     with pytest.raises(experiment.InputError, match="36 training images, fewer than one batch"):
         check_enough_images(data, config_of("data.subset=40", "trainer.batch_size=37"))
+
+
+def test_the_probabilities_of_all_training_samples_are_recorded(tmp_path: Path) -> None:
+    directory = run_in(tmp_path, "base_method=dividemix", "components=none")
+    with np.load(directory.path / "probabilities.npz") as file:
+        names, found = file["class_names"], file["probabilities"]
+    with open(directory.path / "label_quality.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert found.shape == (len(rows), 10)
+    assert found.dtype == np.float16
+    assert found.astype(float).sum(1) == pytest.approx(1, abs=5e-3)
+    assert found.max(1).astype(float) == pytest.approx([float(row["confidence"]) for row in rows], abs=1e-3)
+    chosen = [int(np.flatnonzero(names == row["predicted_label"])[0]) for row in rows]
+    assert (found[np.arange(len(rows)), chosen] == found.max(1)).all()
+
+
+def test_too_many_probabilities_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiment, "MOST_PROBABILITIES", 100)
+    directory = run_in(tmp_path, "base_method=ce", "components=none")
+    assert not (directory.path / "probabilities.npz").exists()
+    assert "confidence" in (directory.path / "label_quality.csv").read_text().splitlines()[0]

@@ -30,7 +30,8 @@ def test_a_run_leaves_its_record_and_the_same_command_skips_it(command: Command,
     (result,) = records(tmp_path)
     folder = result.parent
     assert {file.name for file in folder.iterdir()} - {".lock"} == {
-        "config.yaml", "metrics.csv", "label_quality.csv", "samples.npz", "labels.json", "result.json",
+        "config.yaml", "metrics.csv", "label_quality.csv", "samples.npz", "probabilities.npz", "model.pt",
+        "labels.json", "result.json",
     }  # fmt: skip
     found = json.loads(result.read_text())
     assert (found["status"], found["epochs"], found["seed"]) == ("done", 3, 1)
@@ -42,7 +43,7 @@ def test_a_run_leaves_its_record_and_the_same_command_skips_it(command: Command,
     assert len(metrics) == 4
     labels = json.loads((folder / "labels.json").read_text())
     quality = (folder / "label_quality.csv").read_text().splitlines()
-    assert quality[0] == "index,key,given_label,predicted_label,clean_probability"
+    assert quality[0] == "index,key,given_label,predicted_label,clean_probability,confidence"
     assert len(labels) == 192
     assert len(quality) - 1 == 192 - round(0.1 * 192), "a tenth is held out for validation"
 

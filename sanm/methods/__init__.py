@@ -6,9 +6,9 @@ ones it answers differently. SANM never appears: it adds views between the secon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -85,9 +85,22 @@ class Method(nn.Module):
     def after_step(self, networks: Sequence[Network], step: Step) -> None:
         """Follow the network that has just stepped, as an average of weights does."""
 
+    def predictors(self, networks: Sequence[Answers]) -> Sequence[Answers]:
+        """Which networks predict: some of those that learn, or the method's own averages of them.
+
+        The modules among them are what ``model.pt`` keeps of a run.
+        """
+        return networks
+
+    @final
     def predict(self, networks: Sequence[Answers], x: Tensor) -> Tensor:
-        """Logits ``[B, K]`` of the method as a whole; the sum over its networks."""
-        return torch.stack([network(x).float() for network in networks]).sum(0)
+        """Logits ``[B, K]`` of the method as a whole: the sum over the networks that predict."""
+        return summed(self.predictors(networks), x)
+
+
+def summed(networks: Iterable[Answers], x: Tensor) -> Tensor:
+    """The sum of the logits ``[B, K]`` of networks for images ``x [B, C, H, W]``."""
+    return torch.stack([network(x).float() for network in networks]).sum(0)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

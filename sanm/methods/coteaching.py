@@ -59,9 +59,9 @@ class CoTeaching(Method):
         grown: float = rate ** self.settings["exponent"] * (epoch + 1) / (ramp_up - 1)
         return grown
 
-    def predict(self, networks: Sequence[Answers], x: Tensor) -> Tensor:
-        """The first network alone, as published, or the sum of both."""
-        return super().predict(networks if self.settings["ensemble"] else networks[:1], x)
+    def predictors(self, networks: Sequence[Answers]) -> Sequence[Answers]:
+        """The first network alone, as published, or both."""
+        return networks if self.settings["ensemble"] else networks[:1]
 
 
 METHOD = CoTeaching

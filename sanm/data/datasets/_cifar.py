@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanm.data.array_pickle import load_plain
+from sanm.array_pickle import load_plain
 from sanm.data.types import Source, in_memory
 from sanm.errors import InputError
 

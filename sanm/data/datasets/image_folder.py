@@ -6,7 +6,6 @@ The user's own files are never written to.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +19,8 @@ from sanm.data.datasets._image_files import image_size_of, root_of
 from sanm.data.pixels import mean_and_std
 from sanm.data.types import Decoded, Labels, Part, Source, rows
 from sanm.errors import InputError
+from sanm.image_tree import EXTENSIONS, ignored, images_below
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 EXPECTED = "expected train/<class>/<images> and, if there are any, test/<class>/<images> below data.root"
 
 
@@ -75,7 +74,7 @@ def _decoded_part(decoded: DecodedImages, name: str, split: _Split, skip_bad: bo
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     try:
-        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not _ignored(entry.name))
+        names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not ignored(entry.name))
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}); {EXPECTED}") from error
     if not names:
@@ -95,40 +94,23 @@ def _check_test_classes(folder: Path, class_names: tuple[str, ...]) -> None:
         warnings.warn(f"{folder} has no images of {', '.join(missing)}: accuracy says nothing on them", stacklevel=3)
 
 
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _scan(root: Path, split: str, class_names: tuple[str, ...]) -> _Split:
     found = _Split([], [])
     for label, name in enumerate(class_names):
         folder = root / split / name
         if split == "test" and not folder.is_dir():
             continue
-        keys = sorted(path.relative_to(root).as_posix() for path in _images_below(folder))
+        keys = sorted(path.relative_to(root).as_posix() for path in images_below(folder))
         if not keys:
             raise InputError(f"{folder} has no images ({' '.join(EXTENSIONS)}): add some or remove the folder")
-        _check_names(keys, root)
+        check_names(keys, root)
         found.keys.extend(keys)
         found.labels.extend([label] * len(keys))
     return found
 
 
-def _images_below(folder: Path) -> list[Path]:
-    found: list[Path] = []
-    visited: set[str] = set()  # links are followed, and may lead in a circle
-    for place, subfolders, files in os.walk(folder, followlinks=True):
-        visited.add(os.path.realpath(place))
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not _ignored(name) and os.path.realpath(os.path.join(place, name)) not in visited
-        ]
-        found += [Path(place, name) for name in files if not _ignored(name) and name.lower().endswith(EXTENSIONS)]
-    return found
-
-
-def _check_names(keys: list[str], root: Path) -> None:
+def check_names(keys: list[str], root: Path) -> None:
+    """Raises InputError for a name that cannot be written in UTF-8."""
     for key in keys:
         try:
             key.encode()

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sanm.data.array_pickle import load_plain
+from sanm.array_pickle import load_plain
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
 

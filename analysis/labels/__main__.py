@@ -1,0 +1,127 @@
+"""`python -m analysis.labels RUN`: which labels of a finished run's data are wrong."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.command_line import Parser, exit_status, say
+from analysis.labels.cleanlab_opinion import issues_by_cleanlab
+from analysis.labels.folder import MANIFEST, check_free, write_files
+from analysis.labels.health import health
+from analysis.labels.issues import verdicts, worst_first
+from analysis.labels.mended import Mended, mended
+from analysis.labels.page import page
+from analysis.labels.pictures import Picture, pictures
+from analysis.labels.places import Places, places_of
+from analysis.labels.record import Record, find_run, read_record
+from analysis.labels.summary import lines, markdown
+from analysis.labels.truth import against_truth
+from sanm.errors import InputError
+
+ERRORS, ALL, PAGE, SUMMARY = "label_errors.csv", "labels.csv", "label_errors.html", "health.md"
+CLASSES, PAIRS, TRANSITION = "classes.csv", "pairs.csv", "transition_matrix.csv"
+WORST = 200
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes what the command line asks for; returns the exit status."""
+    return exit_status(lambda: _answer(_parser().parse_args(arguments)))
+
+
+def _answer(options: Namespace) -> None:
+    if options.worst < 0:
+        raise InputError(f"--worst {options.worst}: give how many pictures to show, 0 for no page")
+    if not 0 <= options.confidence <= 1:
+        raise InputError(f"--confidence {options.confidence}: give a number in [0, 1]")
+    run = find_run(options.run, options.runs_dir)
+    out = Path(options.out) if options.out else run / "labels"
+    record = read_record(run)
+    places = places_of(record, options.root, options.table)
+    rows = verdicts(record, issues_by_cleanlab(record) if options.cleanlab else None)
+    repaired = mended(record, rows, places, options.fix, options.confidence) if options.fix else None
+    found, truth = health(record), against_truth(record)
+    files = {
+        ERRORS: _csv(worst_first(rows)),
+        ALL: _csv(rows),
+        CLASSES: _csv(found.classes),
+        PAIRS: _csv(found.pairs),
+        TRANSITION: _csv(found.transition_matrix(record.class_names), index=True),
+        SUMMARY: markdown(record, found, truth).encode(),
+    }
+    if repaired:
+        files[repaired.name] = repaired.content
+    check_free(out, dict.fromkeys([*files, PAGE]))  # before pictures are read
+    note = ""
+    if options.worst:
+        text, note = _page(record, rows, places, options.worst)
+        files[PAGE] = text.encode()
+    write_files(out, files)
+    for line in lines(record, found, truth):
+        say(line)
+    if note:
+        say(f"no pictures: {note}")
+    say(f"{out}: {', '.join(files)}")
+    if repaired:
+        _say_what_was_mended(repaired, out / repaired.name)
+
+
+def _page(record: Record, rows: pd.DataFrame, places: Places, most: int) -> tuple[str, str]:
+    worst = worst_first(rows).head(most)
+    position = {index: place for place, index in enumerate(record.index.tolist())}
+    note, shown = "", list[Picture]()
+    try:
+        shown = pictures(record, places, [position[index] for index in worst["index"]])
+    except InputError as error:
+        note = str(error)
+    return page(record.path.name, worst, shown, int(rows["is_label_issue"].sum()), note), note
+
+
+def _say_what_was_mended(repaired: Mended, path: Path) -> None:
+    done = f"{repaired.relabelled} relabelled, {repaired.removed} left out"
+    kept = f", {repaired.kept} suspected but kept (confidence)" if repaired.kept else ""
+    unseen = f", {repaired.unseen} rows that the run did not train on as they were" if repaired.unseen else ""
+    say(f"{repaired.name}: {done}{kept}{unseen}; to train on it:")
+    say(f"  {repaired.command(path)}")
+
+
+def _csv(frame: pd.DataFrame, index: bool = False) -> bytes:
+    text: str = frame.to_csv(index=index, float_format="%.6g", lineterminator="\n")
+    return text.encode()
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m analysis.labels",
+        description="Which labels of a finished run's data are wrong: a ranked list, how noisy each class and pair "
+        "of classes is, a page of the worst with pictures, and on demand a mended table to train on.",
+    )
+    parser.add_argument("run", metavar="RUN", help="a run directory; or its name or id in --runs_dir")
+    parser.add_argument("--runs_dir", default="runs", metavar="DIR", help="where runs are (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="DIR", help=f"where the files go (default: RUN/labels); {MANIFEST} there says which are ours"
+    )
+    parser.add_argument(
+        "--worst", type=int, default=WORST, metavar="N", help="pictures on the page, 0 for none (default: %(default)s)"
+    )
+    parser.add_argument("--root", metavar="DIR", help="data.root of the run, if it is not where the run found it")
+    parser.add_argument("--table", metavar="FILE", help="data.path of a data=csv run, likewise")
+    parser.add_argument(
+        "--fix",
+        choices=("relabel", "remove"),
+        help="also write the labels mended: with suggested labels, or without the suspected samples",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="relabel only where the network is at least so sure of its suggestion (default: %(default)s)",
+    )
+    parser.add_argument("--cleanlab", action="store_true", help="also ask cleanlab, which has to be installed")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The folder that the files go to: what this command wrote is replaced, what anybody else did never."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from sanm.errors import InputError
+from sanm.files import unwritable, write_atomically
+
+MANIFEST = "written.json"
+"""Which files this command wrote, and the hash of each: how it knows them again."""
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files, each whole or not at all.
+
+    Raises `InputError`, before anything is written, when one of them is there already and is not, byte for byte, what
+    this command wrote last; and when the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    written = check_free(folder, files)
+    hashes = {name: _hash(content) for name, content in files.items()}
+    # Old and new hashes first: whatever is there when this is interrupted is known again.
+    _note(folder, {name: sorted({*written.get(name, []), new}) for name, new in hashes.items()}, written)
+    for name, content in files.items():
+        write_atomically(folder / name, lambda handle, content=content: handle.write(content))  # type: ignore[misc]
+    _note(folder, {name: [new] for name, new in hashes.items()}, written)
+
+
+def check_free(folder: Path, names: Mapping[str, object]) -> dict[str, list[str]]:
+    """The hashes of the files that this command wrote; raises `InputError` when one of `names` is somebody else's."""
+    written = _written(folder)
+    for name in names:
+        path = folder / name
+        try:
+            own = not path.exists() or _hash(path.read_bytes()) in written.get(name, [])
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): move it, or give another --out") from error
+        if not own:
+            raise InputError(
+                f"{path} is there already, and this command did not write it, or not as it is now: move it, or give "
+                "another --out"
+            )
+    return written
+
+
+def _written(folder: Path) -> dict[str, list[str]]:
+    path = folder / MANIFEST
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {str(name): [str(each) for each in hashes] for name, hashes in found.items()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} is not this command's: move it, or give another --out") from None
+
+
+def _note(folder: Path, changed: Mapping[str, list[str]], written: Mapping[str, list[str]]) -> None:
+    about = "Files that python -m analysis.labels wrote here, with the SHA-256 of each; it replaces no others."
+    text = json.dumps({"about": about, "files": {**written, **changed}}, indent=1).encode()
+    write_atomically(folder / MANIFEST, lambda handle: handle.write(text))
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,202 @@
+"""The data's labels with the suspected ones mended: what to train on next.
+
+Everything that the run did not look at (test and validation rows, samples held out or beyond `data.subset`) stays as it
+is. What is mended is written as a table for `data=csv`, or, for data without files, as labels for `noise=file`.
+"""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from analysis.labels.pictures import CIFAR
+from analysis.labels.places import Places, overrides_of
+from analysis.labels.record import Record
+from sanm.errors import InputError
+from sanm.image_table import read_table
+from sanm.image_tree import images_below
+
+Fix = Literal["relabel", "remove"]
+TABLE = "cleaned_labels.csv"
+LABELS = "cleaned_labels.json"
+COLUMNS = ("file", "label", "split", "true_label", "given_label")
+WITHOUT_FILES = (*CIFAR, "digits")
+ASIDE = ("data=", "data.root=", "data.path=", "data.columns.", "data.subset=", "noise", "runs_dir=")
+"""What of the run's command its mended data does not take over."""
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A file, what was done to its rows, and how to train on it."""
+
+    name: str
+    content: bytes
+    relabelled: int
+    removed: int
+    kept: int  # suspected, but the prediction is not confident enough
+    unseen: int  # rows that the run did not train on; they are as they were
+    command: Callable[[Path], str]  # given the path of the file
+
+
+@dataclass(frozen=True)
+class _Row:
+    file: str
+    label: str
+    split: str
+    true_label: str = ""
+
+
+def mended(record: Record, rows: pd.DataFrame, places: Places, fix: Fix, confidence: float) -> Mended:
+    """The mended labels of a run, given its `verdicts`.
+
+    `remove` leaves out all suspected samples; `relabel` gives those the predicted label whose confidence is at least
+    `confidence`. Raises `InputError` when that cannot be done, with what can.
+    """
+    if fix == "relabel" and confidence > 0 and rows["confidence"].isna().any():
+        raise InputError(
+            f"--fix relabel: {record.path} is older than the record of confidence: give --confidence 0, which relabels "
+            "all suspected samples"
+        )
+    suspected = rows[rows["is_label_issue"]]
+    chosen = suspected[~(suspected["confidence"] < confidence)] if fix == "relabel" else suspected
+    if record.data.get("name") in WITHOUT_FILES:
+        return _as_labels(record, chosen, len(suspected), fix)
+    return _as_table(record, chosen, len(suspected), places, fix)
+
+
+def _as_labels(record: Record, chosen: pd.DataFrame, suspected: int, fix: Fix) -> Mended:
+    name = record.data["name"]
+    if fix == "remove":
+        raise InputError(f"--fix remove: data={name} has no files for a table to leave out; only --fix relabel goes")
+    if record.data.get("validation"):
+        raise InputError(
+            f"--fix relabel: data={name} takes labels for all its samples, and this run held "
+            f"{100 * record.data['validation']:g} % out: make it with data.validation=0"
+        )
+    labels = record.given.copy()
+    labels[chosen.index] = chosen["predicted_class"]
+
+    def command(path: Path) -> str:
+        words = [word for word in overrides_of(record) if not word.startswith(("noise", "runs_dir="))]
+        return f"python -m sanm.run {shlex.join([*words, 'noise=file', f'noise.path={path}'])}"
+
+    content = json.dumps(labels.tolist()).encode()
+    return Mended(LABELS, content, len(chosen), 0, suspected - len(chosen), 0, command)
+
+
+def _as_table(record: Record, chosen: pd.DataFrame, suspected: int, places: Places, fix: Fix) -> Mended:
+    suggested = dict(zip(chosen["key"], chosen["predicted_label"], strict=True))
+    given = dict(zip(record.keys, (record.class_names[label] for label in record.given.tolist()), strict=True))
+    unusable, others = _left_out(record), _labels_are_others(record)
+    rows, found, unseen = [], set[str](), 0
+    for row in _distinct(_rows(record, places)):
+        if row.split != "train" or row.file not in given:
+            if row.file not in unusable and (row.split != "train" or not others):
+                rows.append((row.file, row.label, row.split, row.true_label, row.label))
+                unseen += 1
+            continue
+        was = given[row.file]
+        if row.file in suggested:
+            found.add(row.file)
+        if row.file not in suggested or fix == "relabel":
+            rows.append((row.file, suggested.get(row.file, was), row.split, row.true_label, was))
+    if missing := len(chosen) - len(found):
+        raise InputError(
+            f"--fix {fix}: {missing} of the suspected samples are not in the data any more: give --root FOLDER (and "
+            "--table FILE for data=csv) where the data of this run are"
+        )
+    _check_classes({label for _, label, split, *_ in rows if split == "train"}, record.class_names, fix)
+    relabelled, removed = (len(found), 0) if fix == "relabel" else (0, len(found))
+    content = _csv(rows, truth=any(row[3] for row in rows))
+    kept = suspected - len(chosen)
+    return Mended(TABLE, content, relabelled, removed, kept, unseen, lambda path: _command(record, places, path))
+
+
+def _command(record: Record, places: Places, table: Path) -> str:
+    """What trains on a mended table as the run was trained: its own options, but for data and noise."""
+    assert places.root is not None  # or there was no table
+    own = overrides_of(record)
+    preset = any(word.startswith("preset=") for word in own)  # which chooses data of its own
+    kept = [] if preset else [word for word in own if not word.lstrip("+").startswith(ASIDE)]
+    words = ["data=csv", f"data.path={table}", f"data.root={places.root.resolve()}", *kept]
+    return f"python -m sanm.run {shlex.join(words)}"
+
+
+def _distinct(rows: list[_Row]) -> list[_Row]:
+    """The first of the rows that name the same file: the others were left out of the run."""
+    first: dict[str, _Row] = {}
+    for row in rows:
+        first.setdefault(row.file, row)
+    return list(first.values())
+
+
+def _check_classes(labels: set[str], names: tuple[str, ...], fix: Fix) -> None:
+    if gone := sorted(set(names) - labels):
+        instead = "raise --confidence" if fix == "relabel" else "use --fix relabel"
+        raise InputError(f"--fix {fix} would leave no training sample of {gone[0]!r}: {instead}")
+
+
+def _csv(rows: list[tuple[str, str, str, str, str]], truth: bool) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    keep = [position for position, name in enumerate(COLUMNS) if truth or name != "true_label"]
+    writer.writerow([COLUMNS[position] for position in keep])
+    writer.writerows([[row[position] for position in keep] for row in rows])
+    return text.getvalue().encode()
+
+
+def _labels_are_others(record: Record) -> bool:
+    """Whether the run trained on other labels than the data has: those of samples that it did not see are then lost."""
+    return (record.config.get("noise") or {}).get("name", "none") != "none"
+
+
+def _rows(record: Record, places: Places) -> list[_Row]:
+    """All of the data set, where its files can be found; else the run's own training samples."""
+    name = record.data.get("name")
+    if name == "csv":
+        return _rows_of_table(record, places)
+    if places.root is None or not places.root.is_dir():
+        where = "the record does not say where the images are" if places.root is None else f"{places.root} is not there"
+        raise InputError(f"--fix: {where}: give --root FOLDER, their data.root")
+    if name == "image_folder":
+        return _rows_of_folder(places.root)
+    if not (places.root / record.keys[0]).is_file():
+        raise InputError(
+            f"--fix: {places.root} has no file {record.keys[0]}: data=csv needs files, and data={name} has none there"
+        )
+    names = record.class_names
+    return [_Row(key, names[label], "train") for key, label in zip(record.keys, record.given.tolist(), strict=True)]
+
+
+def _rows_of_table(record: Record, places: Places) -> list[_Row]:
+    if places.table is None or not places.table.is_file():
+        where = f"{places.table} is not there" if places.table else "the record does not say where the table is"
+        raise InputError(f"--fix: {where}: give --table FILE, the data.path of the run")
+    own = record.data.get("columns") or {}
+    columns = {key: own.get(key) for key in ("file", "label", "split", "true_label")}
+    table = read_table(str(places.table), str(places.root), columns)
+    return [_Row(row.file, row.label, row.split, row.true_label) for row in table.rows]
+
+
+def _rows_of_folder(root: Path) -> list[_Row]:
+    found = []
+    for split in ("train", "test"):
+        below = ((path.relative_to(root).as_posix(), path) for path in images_below(root / split))
+        found += [_Row(key, key.split("/")[1], split) for key, _ in sorted(below) if key.count("/") > 1]
+    return found
+
+
+def _left_out(record: Record) -> set[str]:
+    """Files that could not be used, by the run's `left_out.csv`; a table's are named there as `line 3 (FILE)`."""
+    try:
+        text = (record.path / "left_out.csv").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return set()
+    keys = [row["key"] for row in csv.DictReader(io.StringIO(text, newline=""))]
+    return {key.partition(" (")[2].removesuffix(")") if key.startswith("line ") else key for key in keys}

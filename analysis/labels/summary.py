@@ -1,0 +1,120 @@
+"""The health of a run's labels in words, as Markdown and for the terminal."""
+
+from analysis.labels.health import Health
+from analysis.labels.record import Record
+from analysis.labels.truth import AgainstTruth
+
+MOST_ROWS = 20
+"""Of a table in the summary; the CSV files have all."""
+MOST_COLUMNS = 20
+NEARLY_ALL = 0.97
+"""Of the given labels: a network that predicts so many of them may know them by heart."""
+
+
+def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str]:
+    """What to know at once, a fact a line."""
+    said = [
+        f"suspected labels: {found.label_issues} of {found.samples} ({_percent(found.label_issues / found.samples)})",
+        f"estimated share of wrong labels: {_percent(found.noise_rate)}",
+    ]
+    if len(found.pairs):
+        worst = found.pairs.iloc[0]
+        said.append(
+            f"most confused: {worst['given_label']} that is rather {worst['predicted_label']}, about "
+            f"{worst['estimated_wrong']:.0f} samples"
+        )
+    agreed = float((record.predicted == record.given).mean())
+    if agreed >= NEARLY_ALL:
+        said.append(
+            f"the method predicts the given label of {_percent(agreed)} of the samples: they are clean, or it has "
+            "memorised them, and then suspects too few"
+        )
+    if truth is not None:
+        said.append(
+            f"against the recorded truth of {truth.known} samples, {_percent(truth.wrong_share)} of them wrong: "
+            f"precision {_score(truth.precision)}, recall {_score(truth.recall)}, AUROC {_score(truth.auroc)}"
+        )
+    elif record.result.get("clean_auroc") is not None:
+        said.append(f"against the truth, by the run's own record: AUROC {record.result['clean_auroc']:.3f}")
+    return said
+
+
+def markdown(record: Record, found: Health, truth: AgainstTruth | None) -> str:
+    """The whole summary."""
+    classes = found.classes.sort_values("label_noise", ascending=False, kind="stable")
+    # A bar ends a cell of Markdown, and class names are whatever people call their folders.
+    names = [_cell(name) for name in record.class_names]
+    parts = [
+        f"# Labels of {_cell(record.path.name)}",
+        "\n".join(f"- {_cell(line)}" for line in lines(record, found, truth)),
+        "Estimates, from the losses and predictions of one run (docs/labels.md).",
+        "## Classes, the noisiest first" + _of_all(len(classes)),
+        _table(
+            ("class", "given", "suspected", "suggested", "label noise", "inverse label noise"),
+            [
+                (
+                    _cell(row["class_name"]),
+                    str(row["given"]),
+                    str(row["label_issues"]),
+                    str(row["inverse_label_issues"]),
+                    _percent(row["label_noise"]),
+                    _percent(row["inverse_label_noise"]),
+                )
+                for row in classes.head(MOST_ROWS).to_dict("records")
+            ],
+        ),
+        "Label noise: share of those given this label that are another class. Inverse: share of those that are this "
+        "class and are given another label.",
+        "## Pairs, the most confused first" + _of_all(len(found.pairs)),
+        _table(
+            ("given", "rather", "suspected", "estimated wrong", "share of given"),
+            [
+                (
+                    _cell(row["given_label"]),
+                    _cell(row["predicted_label"]),
+                    str(row["label_issues"]),
+                    f"{row['estimated_wrong']:.1f}",
+                    _percent(row["share_of_given"]),
+                )
+                for row in found.pairs.head(MOST_ROWS).to_dict("records")
+            ],
+        ),
+    ]
+    if len(names) <= MOST_COLUMNS:
+        shares = found.transition_matrix(record.class_names).to_numpy()
+        parts += [
+            "## Transition matrix: a row a true class, a column a given label, in percent",
+            _table(
+                ("", *names),
+                [
+                    (name, *("—" if share != share else f"{100 * share:.1f}" for share in row))
+                    for name, row in zip(names, shares.tolist(), strict=True)
+                ],
+            ),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    rule = "|" + "|".join([":---", *["---:"] * (len(head) - 1)]) + "|"
+    return "\n".join([_row(head), rule, *map(_row, rows)])
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _of_all(count: int) -> str:
+    return f" ({MOST_ROWS} of {count})" if count > MOST_ROWS else ""
+
+
+def _percent(share: float) -> str:
+    return "—" if share != share else f"{100 * share:.1f} %"
+
+
+def _score(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"

@@ -1,0 +1,75 @@
+"""The command line: ``python -m sanm.predict MODEL_OR_RUN IMAGES... [--out predictions.csv]``.
+
+Exit statuses: 0 predicted, 2 bad input; nothing is written then.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from argparse import Namespace
+from pathlib import Path
+
+from sanm.command_line import Parser, check_output, exit_status
+from sanm.errors import InputError
+from sanm.run import show_warning
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Predict what the command line names; returns the exit status."""
+    warnings.showwarning = show_warning
+    return exit_status(lambda: _answer(_parser().parse_intermixed_args(arguments)))
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m sanm.predict",
+        description="What a trained model says of images: a row an image, with its class and all probabilities.",
+    )
+    parser.add_argument("model", metavar="MODEL_OR_RUN", help="a model.pt, or the folder of a finished run")
+    parser.add_argument(
+        "images",
+        metavar="IMAGES",
+        nargs="+",
+        help="files, folders (with all below them), or CSV files with a column file, relative to the CSV's folder",
+    )
+    parser.add_argument("--out", metavar="FILE", default="predictions.csv", help="default: %(default)s")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+    parser.add_argument(
+        "--skip_bad", action="store_true", help="leave out images that cannot be decoded, and name them"
+    )
+    parser.add_argument("--top", type=int, metavar="K", help="the K most probable classes, not a column for each class")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
+    parser.add_argument(
+        "--batch_size",
+        type=int,
+        default=500,
+        metavar="N",
+        help="images at a time (default: %(default)s, as in tests)",
+    )
+    return parser
+
+
+def _answer(options: Namespace) -> int:
+    out = Path(options.out).expanduser()
+    check_output(out, options.overwrite)
+    if options.batch_size < 1:
+        raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
+    from sanm.experiment import choose_device
+    from sanm.model_file import model_path, read_model
+    from sanm.predict.image_list import listed
+    from sanm.predict.predictions import predict
+
+    model = read_model(model_path(options.model)).to(choose_device(options.device))
+    images = listed(options.images)
+    print(f"model    {model.line()}", flush=True)
+    began = time.perf_counter()
+    left_out = predict(model, images, out, options.batch_size, options.top, options.skip_bad)
+    known = f" ({left_out} left out)" if left_out else ""
+    print(f"done     {out}: {len(images) - left_out} images{known}, {time.perf_counter() - began:.1f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

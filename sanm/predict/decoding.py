@@ -1,0 +1,82 @@
+"""Images decoded as training decodes them, a batch ahead of whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sanm.data.datasets._decoded import Pixels, decode
+from sanm.errors import InputError
+from sanm.model_file import TrainedModel
+from sanm.predict.image_list import ImageFile
+
+CHANNELS = (1, 3)
+
+
+class DecodedBatch(NamedTuple):
+    """The images of a batch that can be decoded, and why the others cannot."""
+
+    images: list[ImageFile]
+    pixels: Tensor  # [m, C, H, W] uint8
+    bad: list[tuple[ImageFile, str]]
+
+
+def check_input(model: TrainedModel) -> None:
+    """Raises InputError for a model whose input cannot come from image files."""
+    height, width = model.image_size
+    if height != width or model.channels not in CHANNELS:
+        raise InputError(
+            f"the model takes images [{model.channels}, {height}, {width}]: image files give squares of 1 or 3 channels"
+        )
+
+
+def decoded_batches(images: Sequence[ImageFile], model: TrainedModel, batch_size: int) -> Iterator[DecodedBatch]:
+    """All images in their order, in batches that fit the model's input; two batches at most are in memory."""
+    with ThreadPoolExecutor() as threads:
+
+        def start(first: int) -> list[Future[Pixels]]:
+            return [
+                threads.submit(_one, image, model.image_size[0], model.channels)
+                for image in images[first : first + batch_size]
+            ]
+
+        underway = start(0)
+        try:
+            for first in range(0, len(images), batch_size):
+                current, underway = underway, start(first + batch_size)
+                yield _gathered(images[first : first + batch_size], current, model)
+        finally:
+            threads.shutdown(cancel_futures=True)
+
+
+def _one(image: ImageFile, size: int, channels: int) -> Pixels:
+    pixels = decode(image.path, size)
+    if channels == 1:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).convert("L"))[None]
+    return pixels
+
+
+def _gathered(images: Sequence[ImageFile], decoding: Sequence[Future[Pixels]], model: TrainedModel) -> DecodedBatch:
+    good: list[ImageFile] = []
+    pixels: list[Pixels] = []
+    bad: list[tuple[ImageFile, str]] = []
+    for image, result in zip(images, decoding, strict=True):
+        try:
+            pixels.append(result.result())
+            good.append(image)
+        except OSError as error:
+            bad.append((image, f"cannot be read ({error.strerror})" if error.strerror else _undecodable(error)))
+        except Exception as error:  # a damaged image raises nearly anything
+            bad.append((image, _undecodable(error)))
+    empty = np.empty((0, model.channels, *model.image_size), dtype=np.uint8)
+    return DecodedBatch(good, torch.from_numpy(np.stack(pixels) if pixels else empty), bad)
+
+
+def _undecodable(error: Exception) -> str:
+    return f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})"

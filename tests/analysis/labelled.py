@@ -1,0 +1,58 @@
+"""Finished runs as `analysis.labels` reads them, without running anything."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml  # type: ignore[import-untyped]
+
+NAMES = ("ant", "bee", "cat")
+# Given, predicted, clean probability. By the rule 1, 4 and 5 are suspected, 5 the most.
+GIVEN = (0, 0, 1, 1, 2, 2)
+PREDICTED = (0, 1, 1, 2, 0, 1)
+CLEAN = (0.9, 0.2, 0.4, 0.6, 0.3, 0.1)
+SUSPECTED = (5, 1, 4)
+COLUMNS = ["index", "key", "given_label", "predicted_label", "clean_probability", "confidence"]
+
+
+def probabilities() -> Any:
+    """[6, 3] of which the predicted class has 0.6, but sample 4's 0.4."""
+    found = np.full((6, 3), 0.2, dtype=np.float16)
+    found[np.arange(6), PREDICTED] = 0.6
+    found[4] = (0.4, 0.3, 0.3)
+    return found
+
+
+def write_labelled_run(
+    folder: Path,
+    keys: tuple[str, ...] = tuple("012345"),
+    names: tuple[str, ...] = NAMES,
+    older: bool = False,
+    wrong: tuple[bool, ...] | None = None,
+    **config: Any,
+) -> Path:
+    """A run of six samples. `older`: of before confidence, probabilities and samples.npz were recorded."""
+    folder.mkdir(parents=True)
+    config = {"data": {"name": "digits", "validation": 0}, "noise": {"name": "none"}, **config}
+    overrides = config.pop("overrides", [])
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "result.json").write_text(json.dumps({"status": "done", "overrides": overrides}))
+    confidence = probabilities().max(1)
+    with open(folder / "label_quality.csv", "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(COLUMNS[:5] if older else COLUMNS)
+        for number, (key, given, predicted, clean) in enumerate(zip(keys, GIVEN, PREDICTED, CLEAN, strict=True)):
+            row = (10 * number, key, names[given], names[predicted], clean, confidence[number])
+            writer.writerow(row[:5] if older else row)
+    if not older:
+        np.savez(folder / "probabilities.npz", class_names=np.array(names), probabilities=probabilities())
+        if wrong is not None:
+            np.savez(folder / "samples.npz", class_names=np.array(names), is_wrong=np.array(wrong))
+    return folder
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))

@@ -1,0 +1,195 @@
+"""Mended labels: what is changed, what stays, and that runs train on them."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from analysis.labels.__main__ import main
+from sanm.data.datasets import load
+from tests.analysis.labelled import rows_of, write_labelled_run
+from tests.conftest import Command
+from tests.data.pictures import paint
+
+CLASSES = ("ant", "bee", "cat")
+KEYS = tuple(f"train/{CLASSES[given]}/{number}.png" for number, given in enumerate((0, 0, 1, 1, 2, 2)))
+ASIDE = ("train/cat/held out, of.png", "test/ant/0.png", "test/cat/1.png")
+FOLDER = {"data": {"name": "image_folder", "validation": 0.1}}
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Six images that the run trained on, one that it held out, two to test on, and what is none of them."""
+    for number, key in enumerate((*KEYS, *ASIDE)):
+        paint(tmp_path / "images" / key, (20 * number, 0, 0))
+    (tmp_path / "images" / "train" / "ant" / "notes.txt").write_text("no image")
+    paint(tmp_path / "images" / "train" / ".hidden" / "1.png")
+    return tmp_path / "images"
+
+
+def mended(run: Path, *options: str | Path) -> dict[str, tuple[str, str, str]]:
+    """File -> label, split, given label."""
+    assert main([str(run), "--worst", "0", *map(str, options)]) == 0
+    rows = rows_of(run / "labels" / "cleaned_labels.csv")
+    assert len({row["file"] for row in rows}) == len(rows)
+    return {row["file"]: (row["label"], row["split"], row["given_label"]) for row in rows}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    capsys.readouterr()
+    assert main([str(word) for word in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_folder_becomes_a_table(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, overrides=[f"data.root={images}"], **FOLDER)
+    as_it_was = {key: (key.split("/")[1], key.split("/")[0], key.split("/")[1]) for key in (*KEYS, *ASIDE)}
+    confident = {KEYS[1]: ("bee", "train", "ant"), KEYS[5]: ("bee", "train", "cat")}
+    assert mended(run, "--fix", "relabel") == as_it_was | confident
+    said = capsys.readouterr().out
+    assert "2 relabelled, 0 left out, 1 suspected but kept (confidence), 3 rows that the run did not train on" in said
+    assert mended(run, "--fix", "relabel", "--confidence", "0") == as_it_was | confident | {
+        KEYS[4]: ("ant", "train", "cat")
+    }
+    kept = {key: row for key, row in as_it_was.items() if key not in (KEYS[1], KEYS[4], KEYS[5])}
+    assert mended(run, "--fix", "remove") == kept
+    assert "0 relabelled, 3 left out" in capsys.readouterr().out
+
+
+def test_a_table_keeps_its_rows_and_true_labels(tmp_path: Path, images: Path) -> None:
+    table = tmp_path / "mine.csv"
+    lines = [f"{key};{key.split('/')[1]};{part};{clean}" for key, part, clean in zip(
+        (*KEYS, "train/cat/held out, of.png", "test/ant/0.png", KEYS[0]),
+        ("train",) * 6 + ("val", "test", "train"), ("ant", "", "bee", "bee", "cat", "bee", "cat", "ant", "ant"),
+        strict=True,
+    )]  # fmt: skip
+    table.write_text("\n".join(["name;worse;part;clean", *lines]))
+    columns = {"file": "name", "label": "worse", "split": "part", "true_label": "clean"}
+    overrides = [f"data.path={table}", f"data.root='{images}'"]
+    config = {"data": {"name": "csv", "columns": columns}, "overrides": overrides}
+    run = write_labelled_run(tmp_path / "run", KEYS, **config)
+    found = mended(run, "--fix", "relabel")
+    assert found[KEYS[1]] == ("bee", "train", "ant")
+    assert found["train/cat/held out, of.png"] == ("cat", "validation", "cat")
+    assert found["test/ant/0.png"] == ("ant", "test", "ant")
+    assert len(found) == 8, "a file that is named twice, once"
+    rows = {row["file"]: row["true_label"] for row in rows_of(run / "labels" / "cleaned_labels.csv")}
+    assert (rows[KEYS[1]], rows[KEYS[5]]) == ("", "bee")
+    settings = {"name": "csv", "path": str(run / "labels" / "cleaned_labels.csv"), "root": str(images)}
+    more = {"columns": dict.fromkeys(("split", "true_label")) | {"file": "file", "label": "label"}}
+    source = load({**settings, **more, "image_size": 8, "cache_dir": str(tmp_path / "cache")}, tmp_path)
+    assert [source.class_names[label] for label in source.train.labels] == ["ant", "bee", "bee", "bee", "cat", "bee"]
+
+
+def test_what_was_left_out_stays_out_and_noise_is_not_mixed(tmp_path: Path, images: Path) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, **FOLDER)
+    (run / "left_out.csv").write_text(f'key,reason\n"{ASIDE[0]}",cannot be decoded\n{ASIDE[1]},cannot be read\n')
+    assert set(mended(run, "--fix", "relabel", "--root", images)) == {*KEYS, ASIDE[2]}
+    noisy = write_labelled_run(tmp_path / "noisy", KEYS, **{**FOLDER, "noise": {"name": "symmetric", "rate": 0.2}})
+    found = mended(noisy, "--fix", "relabel", "--root", images)
+    assert ASIDE[0] not in found, "its label in the run is not recorded"
+    assert set(ASIDE[1:]) <= set(found)
+
+
+def test_what_cannot_be_mended(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, **FOLDER)
+    assert "does not say where the images are: give --root" in refused(capsys, run, "--fix", "remove")
+    assert "nowhere is not there: give --root" in refused(
+        capsys, run, "--fix", "remove", "--root", tmp_path / "nowhere"
+    )
+    (images / KEYS[1]).unlink()
+    message = refused(capsys, run, "--fix", "remove", "--root", images)
+    assert "1 of the suspected samples are not in the data any more" in message
+    (images / ASIDE[0]).unlink()
+    paint(images / KEYS[1])
+    assert "would leave no training sample of 'cat'" in refused(capsys, run, "--fix", "remove", "--root", images)
+
+    table = write_labelled_run(tmp_path / "table", KEYS, data={"name": "csv"})
+    assert "where the table is: give --table FILE" in refused(capsys, table, "--fix", "remove")
+    assert "no.csv is not there: give --table" in refused(
+        capsys, table, "--fix", "remove", "--table", tmp_path / "no.csv"
+    )
+    packed = write_labelled_run(tmp_path / "packed", data={"name": "animal10n"})
+    assert "data=csv needs files, and data=animal10n" in refused(capsys, packed, "--fix", "remove", "--root", images)
+    digits = write_labelled_run(tmp_path / "digits", data={"name": "digits", "validation": 0.1})
+    assert "only --fix relabel goes" in refused(capsys, digits, "--fix", "remove")
+    assert "held 10 % out: make it with data.validation=0" in refused(capsys, digits, "--fix", "relabel")
+    for each in (run, table, packed, digits):
+        assert not (each / "labels").exists()
+
+
+def test_a_list_of_files_without_a_table_is_of_the_samples_of_the_run(tmp_path: Path, images: Path) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, data={"name": "clothing1m"})
+    found = mended(run, "--fix", "relabel", "--root", images)
+    assert set(found) == set(KEYS)
+    assert found[KEYS[5]] == ("bee", "train", "cat")
+
+
+def spoil(run: Path, count: int) -> list[str]:
+    """Makes the first samples suspected, of the next class; returns their keys."""
+    quality = run / "label_quality.csv"
+    head, *lines = quality.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    names = sorted({row[2] for row in rows})
+    for number, row in enumerate(rows):
+        other = names[(names.index(row[2]) + 1) % len(names)]
+        row[3:] = [other, "0.1", "0.8"] if number < count else [row[2], "0.9", "0.8"]
+    quality.write_text("\n".join([head, *(",".join(row) for row in rows)]) + "\n")
+    return [row[1] for row in rows[:count]]
+
+
+def test_runs_train_on_a_mended_table(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder, mended: the printed command trains. Its own run, mended by leaving out, names the same files again."""
+    for number in range(24):
+        paint(tmp_path / "own" / "train" / CLASSES[number % 3] / f"{number}.png", (10 * number, 90 * (number % 3), 0))
+    options = (
+        "base_method=ce", "components=none", "model=preact_tiny", "trainer.epochs=2", "trainer.batch_size=4",
+        "trainer.milestones=[1]", "base_method.warm_up=1", "data.image_size=8", "data.validation=0.25",
+    )  # fmt: skip
+    made = command("data=image_folder", f"data.root={tmp_path / 'own'}", "noise=none", *options)
+    assert made.returncode == 0, made.stderr
+    (first,) = (tmp_path / "runs").glob("*/result.json")
+    changed = spoil(first.parent, 3)
+    assert main([str(first.parent), "--fix", "relabel", "--out", str(tmp_path / "first")]) == 0
+    output = capsys.readouterr().out
+    assert "3 relabelled, 0 left out, 6 rows that the run did not train on" in output
+    words = shlex.split(output.splitlines()[-1])
+    assert words[:3] == ["python", "-m", "sanm.run"]
+    trained = command(*words[3:])
+    assert trained.returncode == 0, trained.stderr
+    (second,) = (tmp_path / "runs").glob("*csv*/result.json")
+    config = yaml.safe_load((second.parent / "config.yaml").read_text())
+    assert (config["data"]["image_size"], config["trainer"]["epochs"]) == (8, 2)
+    given = {row["key"]: row["given_label"] for row in rows_of(second.parent / "label_quality.csv")}
+    relabelled = {row["file"]: row["label"] for row in rows_of(tmp_path / "first" / "cleaned_labels.csv")}
+    assert given == {key: relabelled[key] for key in given}
+    assert any(given[key] != key.split("/")[1] for key in changed if key in given)
+
+    spoil(second.parent, 2)
+    assert main([str(second.parent), "--fix", "remove", "--out", str(tmp_path / "second")]) == 0
+    left = {row["file"] for row in rows_of(tmp_path / "second" / "cleaned_labels.csv")}
+    assert len(left) == 22
+    assert left < set(relabelled)
+
+
+def test_data_without_files_trains_on_a_list_of_labels(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = (
+        "base_method=ce", "components=none", "model=preact_tiny", "trainer.epochs=2", "trainer.milestones=[1]",
+        "base_method.warm_up=1", "data.subset=100", "data.validation=0",
+    )  # fmt: skip
+    assert command(*quick, "noise.rate=0.2").returncode == 0
+    (result,) = (tmp_path / "runs").glob("*/result.json")
+    spoil(result.parent, 5)
+    assert main([str(result.parent), "--fix", "relabel"]) == 0
+    rows = rows_of(result.parent / "labels" / "labels.csv")
+    labels = json.loads((result.parent / "labels" / "cleaned_labels.json").read_text())
+    assert labels == [int(row["predicted_class" if row["is_label_issue"] == "True" else "given_class"]) for row in rows]
+    trained = command(*shlex.split(capsys.readouterr().out.splitlines()[-1])[3:])
+    assert trained.returncode == 0, trained.stderr
+    (second,) = (tmp_path / "runs").glob("*file*/label_quality.csv")
+    assert [int(row["given_label"]) for row in rows_of(second)] == labels

@@ -1,0 +1,226 @@
+"""Predictions of image files: those of the run's own test, streamed, whole or not there."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sanm.errors import InputError
+from sanm.model_file import FILE_NAME, read_model
+from sanm.predict import decoding
+from sanm.predict.__main__ import main
+from sanm.predict.decoding import check_input, decoded_batches
+from sanm.predict.image_list import listed
+from sanm.store import RunDirectory
+from tests.conftest import ROOT
+from tests.data.pictures import paint
+from tests.trained import ALONE, run_in, write_test_digits
+
+ALL = ("data.subset=null", "data.test_subset=null")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Of two networks that have learned something."""
+    words = ("base_method=coteaching", "base_method.ensemble=true", "components=none", "noise.rate=0.2")
+    return run_in(tmp_path_factory.mktemp("runs"), *words, *ALL, "trainer.epochs=5", "trainer.milestones=[4]")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    write_test_digits(folder)
+    return folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def accuracy(rows: list[dict[str, str]]) -> float:
+    """In percent, of images whose folder is their class."""
+    return 100 * sum(Path(row["file"]).parent.name == row["predicted_class"] for row in rows) / len(rows)
+
+
+def test_the_runs_own_test_accuracy(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
+    out = tmp_path / "predictions.csv"
+    done = subprocess.run(
+        [sys.executable, "-m", "sanm.predict", digits.path, pictures, "--out", out, "--device", "cpu"],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{digits.name}: last epoch (5), test accuracy {digits.result()['last_accuracy']:.2f} %" in done.stdout
+    assert "500 images" in done.stdout
+    rows = read(out)
+    assert [row["file"] for row in rows] == sorted(str(path) for path in pictures.glob("*/*.png"))
+    assert accuracy(rows) == pytest.approx(digits.result()["last_accuracy"])
+    assert 20 < accuracy(rows) < 100
+    for row in rows:
+        probabilities = [float(row[str(digit)]) for digit in range(10)]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert float(row["confidence"]) == max(probabilities) == probabilities[int(row["predicted_label"])]
+
+
+def test_an_image_folder_is_decoded_and_cropped_as_its_run_did(tmp_path: Path) -> None:
+    """Colors that overlap, images of several sizes and modes, and class names that a table could stumble over."""
+    draws, classes = np.random.default_rng(0), ("file", 'a, "b"', "c")
+    for part, count in (("train", 16), ("test", 20)):
+        for label, name in enumerate(classes):
+            for number in range(count):
+                size = tuple(draws.integers(12, 40, 2))
+                pixels = draws.integers(0, 120, (*size, 3)) + np.eye(3, dtype=int)[label] * draws.integers(0, 60)
+                path = tmp_path / "data" / part / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).convert("RGB" if number % 4 else "L").save(path)
+    words = ("data=image_folder", f"data.root={tmp_path / 'data'}", "noise=none", "data.augment.crop_padding=0")
+    run = run_in(tmp_path / "runs", *ALONE, *ALL, *words, "data.image_size=20", "data.augment.crop=16")
+    out = tmp_path / "out.csv"
+    assert main([str(run.path), str(tmp_path / "data/test"), "--out", str(out)]) == 0
+    rows = read(out)
+    assert len(rows) == 60
+    assert list(rows[0])[4:] == ['a, "b"', "c", "file (class)"]
+    assert len({row["predicted_class"] for row in rows}) > 1
+    assert accuracy(rows) == pytest.approx(run.result()["last_accuracy"])
+    assert 0 < accuracy(rows) < 100
+
+
+def test_files_folders_and_tables_by_their_names(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
+    first, *_ = sorted(pictures.glob("0/*.png"))
+    table = pictures / "some.csv"
+    table.write_text(f"\ufefflabel;file\nx;1/{next(pictures.glob('1/*')).name}\n\ny; {first} \n")
+    out = tmp_path / "p.csv"
+    words = [str(digits.path), str(first), "--out", str(out), str(table), str(pictures / "2")]
+    assert main(words) == 0
+    names = [row["file"] for row in read(out)]
+    assert names[0] == names[2] == str(first)
+    assert names[1].startswith("1/")
+    assert names[3:] == sorted(str(path) for path in pictures.glob("2/*"))
+    same = {(row["predicted_label"], row["confidence"]) for row in read(out) if row["file"] == str(first)}
+    assert len(same) == 1
+
+
+def test_batches_change_nothing_and_are_all_that_is_decoded(
+    tmp_path: Path, digits: RunDirectory, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in ("500", "33"):
+        words = [str(digits.path), str(pictures), "--out", str(tmp_path / size), "--batch_size", size]
+        assert main(words) == 0
+    whole, parts = read(tmp_path / "500"), read(tmp_path / "33")
+    assert [row["file"] for row in whole] == [row["file"] for row in parts]
+    for one, other in zip(whole, parts, strict=True):
+        assert float(one["confidence"]) == pytest.approx(float(other["confidence"]), abs=1e-5)
+    opened, decode = [], decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda *words: opened.append(words) or decode(*words))
+    batches = decoded_batches(listed([str(pictures)]), read_model(digits.path / FILE_NAME), 20)
+    assert len(next(batches).images) == 20
+    assert len(opened) <= 40
+    batches.close()
+
+
+def test_a_bad_image_stops_all_or_is_left_out(
+    tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "c.png"):
+        paint(tmp_path / "in" / name)
+    (tmp_path / "in/b.png").write_bytes((tmp_path / "in/a.png").read_bytes()[:60])
+    (tmp_path / "in/d.jpg").symlink_to(tmp_path / "gone")
+    out = tmp_path / "p.csv"
+    words = [str(digits.path), str(tmp_path / "in"), "--out", str(out), "--batch_size", "1"]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error    {tmp_path / 'in/b.png'} cannot be decoded (")
+    assert line.endswith("repair or remove it, or give --skip_bad to leave such out")
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+    assert main([*words, "--skip_bad"]) == 0
+    said = capsys.readouterr()
+    assert [line.split(" cannot")[0] for line in said.err.splitlines()] == [
+        f"left out {tmp_path / 'in/b.png'}",
+        f"left out {tmp_path / 'in/d.jpg'}",
+    ]
+    assert "2 images (2 left out)" in said.out
+    assert [Path(row["file"]).name for row in read(out)] == ["a.png", "c.png"]
+    assert main([str(digits.path), str(tmp_path / "in/b.png"), "--skip_bad", "--out", str(tmp_path / "no.csv")]) == 2
+    assert "none of the 1 images can be decoded" in capsys.readouterr().err
+    assert not (tmp_path / "no.csv").exists()
+
+
+def test_never_overwrites_unless_told(tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    paint(tmp_path / "a.png")
+    out = tmp_path / "p.csv"
+    out.write_text("mine")
+    words = [str(digits.path), str(tmp_path / "a.png"), "--out", str(out)]
+    assert main(words) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+    assert main([*words, "--overwrite"]) == 0
+    assert len(read(out)) == 1
+
+
+def test_top_names_the_most_probable(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
+    words = [str(digits.path), str(pictures / "3")]
+    assert main([*words, "--out", str(tmp_path / "all")]) == 0
+    assert main([*words, "--out", str(tmp_path / "top"), "--top", "2"]) == 0
+    for whole, short in zip(read(tmp_path / "all"), read(tmp_path / "top"), strict=True):
+        ranked = sorted((str(digit) for digit in range(10)), key=lambda digit: -float(whole[digit]))
+        assert list(short)[4:] == ["class_1", "probability_1", "class_2", "probability_2"]
+        assert [short["class_1"], short["class_2"]] == ranked[:2]
+        assert short["probability_2"] == whole[ranked[1]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["RUN", "gone.png"], "gone.png is not there: give images, folders of them, or CSV files"),
+        (["RUN", "empty"], "empty has no images"),
+        (["RUN", "other.csv"], "its first line has no column 'file' ('name,label')"),
+        (["RUN", "header.csv"], "names no files"),
+        (["RUN", "short.csv"], "short.csv, line 3: names no file"),
+        (["gone", "a.png"], "gone is not there: give a model.pt, or the folder of a finished run"),
+        (["other.csv", "a.png"], "other.csv is no intact model.pt"),
+        (["RUN", "a.png", "--batch_size", "0"], "--batch_size 0: must be at least 1"),
+        (["RUN", "a.png", "--batch_size", "many"], "argument --batch_size: invalid int value"),
+        (["RUN", "a.png", "--top", "11"], "--top 11: must be a number of classes, 1 to 10"),
+        (["RUN", "a.png", "--device", "tpu9"], "device=tpu9 is not there"),
+        (["RUN", "a.png", "--out", "empty"], "empty is a folder: give --out a file"),
+        (["RUN", "a.png", "--out", "gone/p.csv"], "cannot write gone/p.csv"),
+        (["RUN"], "the following arguments are required: IMAGES"),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path,
+    digits: RunDirectory,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    paint(tmp_path / "a.png")
+    (tmp_path / "other.csv").write_text("name,label\na.png,1\n")
+    (tmp_path / "header.csv").write_text("file\n")
+    (tmp_path / "short.csv").write_text("label,file\n1,a.png\n2\n")
+    assert main([str(digits.path) if word == "RUN" else word for word in words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error    ")
+    assert message in line
+    assert not list(tmp_path.glob("*predictions.csv*"))
+
+
+def test_refuses_a_model_whose_images_are_no_squares(digits: RunDirectory) -> None:
+    model = read_model(digits.path / FILE_NAME)
+    model.image_size = (8, 10)
+    with pytest.raises(InputError, match=r"takes images \[1, 8, 10\]"):
+        check_input(model)
