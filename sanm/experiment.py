@@ -23,6 +23,7 @@ from sanm.identity import encoder_identity, encoder_name
 from sanm.model_file import FILE_NAME, WEIGHTS, described, write_model
 from sanm.progress import Progress
 from sanm.scoring import Scorer
+from sanm.several import processes
 from sanm.store import RunDirectory
 from sanm.trainer import Trainer
 from sanm.types import Predictions
@@ -59,30 +60,34 @@ def run(
     epochs so far after each new one. The caller holds the directory's
     claim. Raises InputError before training starts when data or device are not there, DivergedError when a loss is not
     finite, PretrainingError when the encoder that the run starts from could not be trained, ReadingError when images
-    cannot be read any more, Interrupted once ``stop()``
-    is true: the step is finished then, and all that is done is in the checkpoint.
+    cannot be read any more, Interrupted once ``stop()`` is true: the step is finished then, and all that is done is in
+    the checkpoint. Of several processes each calls this, and raises LostProcessError when another one is gone.
     """
     device = choose_device(config["device"])
-    data = prepare(config["data"], config["noise"], Path(config["cache_dir"]).expanduser())
+    cache_dir = Path(config["cache_dir"]).expanduser()
+    data = processes.leader_first("data", lambda: prepare(config["data"], config["noise"], cache_dir))
     warn_of(data.left_out)
     check_enough_images(data, config)
     resumed = directory.checkpoint.exists()
-    encoder = None if resumed else encoder_for(config, data.train, device, command, stop)
+    encoder = None
+    if not resumed:
+        encoder = processes.from_leader("encoder", lambda: encoder_for(config, data.train, device, command, stop))
     provenance.reset_peak_memory(device)
     trainer, scorer = Trainer(config, data.train, device, encoder), Scorer(data)
     directory.begin(identity)
     print(f"images   {trainer.bank.source}", flush=True)
     rows, images = _resume(directory, trainer)
-    if config["save_labels"]:
+    if config["save_labels"] and directory.recorded_here:
         write_dividemix_json(directory.path / "labels.json", data.selected_labels.numpy())
     directory.rewrite_metrics(COLUMNS, rows)
     progress = Progress(
         directory.name, config["trainer"]["epochs"], trainer.epochs_done, validation_labels=data.validation_labels
     )
+    asked_to_stop = processes.agreed(stop)
     try:
         while trainer.epochs_done < config["trainer"]["epochs"]:
             try:
-                row, seen = _epoch(trainer, scorer, progress, stop)
+                row, seen = _epoch(trainer, scorer, progress, asked_to_stop)
             except Interrupted:
                 _save(directory, trainer, rows, images)
                 raise
@@ -95,13 +100,19 @@ def run(
                 watch(rows)
     finally:
         progress.close()
-    if config["trainer"]["save_model"]:
+    if config["trainer"]["save_model"] and directory.recorded_here:
         _save_model(config, identity, directory, trainer, data, rows)
     _finish(config, directory, trainer, scorer, data, rows, images, command)
 
 
 def choose_device(wanted: str) -> torch.device:
-    """``auto`` is the GPU when there is one. Raises InputError for a device that is not there."""
+    """``auto`` is the GPU when there is one; of several processes each has its own already.
+
+    Raises InputError for a device that is not there.
+    """
+    team = processes.joined_team()
+    if team is not None:
+        return team.device
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -129,7 +140,8 @@ def _resume(directory: RunDirectory, trainer: Trainer) -> tuple[Rows, int]:
 
 
 def _save(directory: RunDirectory, trainer: Trainer, rows: Rows, images: int) -> None:
-    checkpoint.save(directory.checkpoint, {"trainer": trainer.state(), "rows": rows, "images": images})
+    if directory.recorded_here:
+        checkpoint.save(directory.checkpoint, {"trainer": trainer.state(), "rows": rows, "images": images})
 
 
 def _epoch(
@@ -218,6 +230,7 @@ def _finish(
         "labeled_fraction": rows[-1]["labeled_fraction"],
         **provenance.cost(sum(row["seconds"] for row in rows), images, trainer.device),
         "images": "streamed" if trainer.bank.source.streamed else "resident",
+        "processes": processes.count(),
         **provenance.code(),
         "overrides": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

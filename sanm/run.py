@@ -12,7 +12,7 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from sanm.errors import InputError, Interrupted, StoppedError
 from sanm.explain import one_line
 from sanm.fetch import check_mask_weights, fetch, fetch_imagenet_weights
 from sanm.identity import identity, run_name
-from sanm.store import RunDirectory
+from sanm.several import processes
+from sanm.store import FollowedDirectory, RunDirectory
 
 REFUSED, FAILED, MISSING = 2, 1, 3
 """Exit statuses: bad input; the run failed; another process is at it, or a cell of a grid is missing."""
@@ -64,8 +65,14 @@ def train_or_skip(
 
     Training saves and stops, with status ``REQUEUE``, at a signal of ``STOP_SIGNALS`` or once ``stop()`` is true.
     ``watch`` is given the rows of all epochs so far after each new one; a StoppedError that it raises ends the run as
-    an interruption would, and is passed on.
+    an interruption would, and is passed on. Of several processes (``sanm.several``) each calls this.
     """
+    if processes.count() > 1:
+        return _train_together(config, command, stop, watch)
+    return _train_or_skip(config, command, stop, watch)
+
+
+def _train_or_skip(config: dict[str, Any], command: list[str], stop: Stop, watch: Watch | None) -> int:
     fetch(config)
     record = identity(config)
     directory = RunDirectory(Path(config["runs_dir"]).expanduser(), run_name(record))
@@ -102,6 +109,7 @@ def _train(
 
     check_mask_weights(config)
     fetch_imagenet_weights(config)
+    processes.begin(directory.name)
     try:
         with stop_signals() as signalled:
             experiment.run(config, record, directory, command, lambda: signalled() or stop(), watch)
@@ -111,7 +119,7 @@ def _train(
         print(f"stopped  {directory.name}: {saved}; the same command goes on from there", flush=True)
         return REQUEUE
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = processes.reason_for(error)
         directory.begin(record)  # unless it came so far: what has failed is named by it
         directory.fail(reason, f"command: {shlex.join(command)}\n\n{traceback.format_exc()}")
         print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
@@ -120,9 +128,63 @@ def _train(
     return 0
 
 
+def _train_together(config: dict[str, Any], command: list[str], stop: Stop, watch: Watch | None) -> int:
+    """What ``train_or_skip`` does, as one of several processes."""
+    check_fits_processes(config)
+    with stop_signals((*STOP_SIGNALS, signal.SIGINT)) as signalled, processes.joined(config["device"]):
+        try:
+            if processes.leads():
+                status = _lead(config, command, lambda: signalled() or stop(), watch)
+            else:
+                status = _follow(config, command, lambda: signalled() or stop())
+        except InputError as error:  # said here, where torchrun's signal to end does not come before it
+            print(f"error    {error}", file=sys.stderr, flush=True)
+            status = REFUSED
+        if status == FAILED:
+            processes.leave(FAILED)
+    return status
+
+
+def check_fits_processes(config: dict[str, Any]) -> None:
+    """Raises InputError for a run that several processes cannot share."""
+    batch_size, count = config["trainer"]["batch_size"], processes.count()
+    if batch_size < count:
+        raise InputError(f"trainer.batch_size={batch_size} is less than the {count} processes of torchrun: raise it")
+    if config["trainer"]["compile"]:
+        raise InputError("trainer.compile=true is for one process: leave it out, or torchrun")
+
+
+def _lead(config: dict[str, Any], command: list[str], stop: Stop, watch: Watch | None) -> int:
+    try:
+        return _train_or_skip(config, command, stop, watch)
+    finally:
+        processes.begin(None)  # unless something has begun
+        processes.end()
+
+
+def _follow(config: dict[str, Any], command: list[str], stop: Stop) -> int:
+    name = processes.wait_for_begin()
+    if name is None:
+        return 0
+    from sanm import experiment
+
+    directory, status = FollowedDirectory(Path(config["runs_dir"]).expanduser(), name), 0
+    try:
+        experiment.run(config, {}, directory, command, stop)
+    except Interrupted:
+        status = REQUEUE
+    except processes.LostProcessError:
+        return FAILED
+    except Exception as error:
+        processes.report(processes.reason_for(error))
+        return FAILED
+    processes.wait_for_end()
+    return status
+
+
 @contextmanager
-def stop_signals() -> Iterator[Stop]:
-    """Within, a signal of ``STOP_SIGNALS`` kills nothing: what is yielded tells whether one came.
+def stop_signals(signals: Sequence[signal.Signals] = STOP_SIGNALS) -> Iterator[Stop]:
+    """Within, a signal of ``signals`` kills nothing: what is yielded tells whether one came.
 
     Only a process's main thread can do this; elsewhere signals do what they did.
     """
@@ -130,7 +192,7 @@ def stop_signals() -> Iterator[Stop]:
         yield lambda: False
         return
     seen: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: seen.append(number)) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, lambda number, _: seen.append(number)) for number in signals}
     try:
         yield lambda: bool(seen)
     finally:
@@ -143,7 +205,10 @@ def main(task: Callable[[], None] = job) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # let errors through to here
     warnings.showwarning = show_warning
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in MULTIRUN)  # wherever it was typed
+    processes.quiet_followers()
     try:
+        if task is not job or set(MULTIRUN) & set(sys.argv[1:]):
+            processes.check_alone()
         task()
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from here")

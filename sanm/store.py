@@ -29,6 +29,9 @@ PATIENCE = 0.2
 class RunDirectory:
     """``runs_dir/<readable>-<id>/``."""
 
+    recorded_here = True
+    """Whether it is this process that writes in it."""
+
     def __init__(self, runs_dir: Path, name: str) -> None:
         self.path, self.name = runs_dir / name, name
         self._lock = self.path / ".lock"
@@ -143,3 +146,22 @@ class RunDirectory:
         write_atomically(self._result, lambda handle: handle.write(text))
         if not keep_checkpoint:
             self.checkpoint.unlink(missing_ok=True)
+
+
+class FollowedDirectory(RunDirectory):
+    """The directory of a run that another process records: what is there can be read, and nothing is written."""
+
+    recorded_here = False
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Leave it to the process that records, as all below."""
+
+    def rewrite_metrics(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None: ...
+
+    def append_metrics(self, columns: Sequence[str], row: Mapping[str, Any]) -> None: ...
+
+    def write_file(self, file_name: str, content: bytes) -> None: ...
+
+    def fail(self, reason: str, details: str) -> None: ...
+
+    def finish(self, result: Mapping[str, Any], keep_checkpoint: bool) -> None: ...

@@ -28,6 +28,9 @@ from sanm.precision import autocast, set_matrix_precision
 from sanm.quality import CleanProbability
 from sanm.sampling import balanced_epoch
 from sanm.schedule import optimizer_for, set_epoch
+from sanm.several.passes import add_up_gradients, share_module, share_networks
+from sanm.several.processes import joined_team
+from sanm.several.sameness import check_same
 from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Predictions, Random, Remembered, Step
 
 EVALUATION_BATCH = 500
@@ -70,6 +73,9 @@ class Trainer(nn.Module):
             check_compiler(device)
             for network in self._networks():
                 compile_network(network)
+        self.team = joined_team()
+        if self.team is not None:
+            self._share_passes()
         self.optimizers = [self._optimizer(k) for k in range(len(self.networks))]
         self.epochs_done = 0
         self._underway: EpochUnderway | None = None  # an epoch that was left in the middle
@@ -95,6 +101,13 @@ class Trainer(nn.Module):
         for network in self.networks:
             assert isinstance(network, Network)
             yield network
+
+    def _share_passes(self) -> None:
+        """Let the processes of the run share out every pass: through networks, their averages, decoders."""
+        share_networks(each for each in self.modules() if isinstance(each, Network))
+        share_networks(self.sanm.frozen_networks())
+        for decoder in self.sanm.decoders:
+            share_module(decoder)
 
     def _optimizer(self, k: int) -> torch.optim.Optimizer:
         parameters = list(self.networks[k].parameters())
@@ -123,6 +136,8 @@ class Trainer(nn.Module):
         drawn = self._drawn(epoch)
         keeps = [self.method.keeps_label(self._clean(k, drawn), epoch) for k in range(len(self.networks))]
         self.epochs_done, self._underway = epoch + 1, None
+        if self.team is not None:
+            check_same({**self.state_dict(), **self.random.state()}, self.team, f"after epoch {epoch + 1}")
         return EpochSummary(
             epoch=epoch,
             loss=float(torch.stack(underway.losses).mean()),
@@ -188,10 +203,11 @@ class Trainer(nn.Module):
         for number in range(underway.steps, len(draws)):
             underway.losses.append(self._train_step(turn, draws[number], epoch, epoch + number / len(draws)))
             underway.steps = number + 1
+            stopping = stop()  # before anything waits for the device: a process that is gone is found here
             if number % STEPS_BETWEEN_CHECKS == 0 or number + 1 == len(draws):
                 check_finite(underway.losses[-underway.steps :], epoch, turn)
                 progress(number + 1, len(draws))
-            if stop():
+            if stopping:
                 raise Interrupted(f"asked to stop at epoch {epoch + 1}, step {number + 1} of {len(draws)}")
 
     def _train_step(self, turn: tuple[int, ...], draw: Draw, epoch: int, progress: float) -> Tensor:
@@ -232,6 +248,8 @@ class Trainer(nn.Module):
         optimizer = self.optimizers[step.network]
         optimizer.zero_grad(set_to_none=True)
         total.backward()
+        if self.team is not None:
+            add_up_gradients(optimizer)
         self.method.after_backward(networks[step.network], step)
         optimizer.step()
         self.method.after_step(networks, step)

@@ -23,6 +23,7 @@ from sanm.errors import InputError
 from sanm.explain import one_line
 from sanm.multirun import check_writable
 from sanm.run import FAILED, MISSING, REFUSED, REQUEUE, show_warning
+from sanm.several.processes import check_alone
 from sweeps.grids import GRIDS, Grid
 from sweeps.launchers import Job, launch, settings_of
 from sweeps.selection import command_lines, grid_named, key_of
@@ -37,6 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.showwarning = show_warning
     try:
         options = _parser().parse_intermixed_args(arguments)
+        check_alone()
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return _answer(options)
     except KeyboardInterrupt:

@@ -43,6 +43,10 @@ class SANM(nn.Module):
         if self.components["smr"]:
             self.decoders.extend(smr.decoder_for(network, images) for network in networks)
 
+    def frozen_networks(self) -> list[Network]:
+        """Networks that never learn, and so are no modules of this one."""
+        return [self.masks.source.network] if self.masking and self.masks.source else []
+
     def active(self, epoch: int) -> bool:
         return self.masking and epoch >= self.components["start"]
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sanm.several.passes import part_of
 from sanm.types import Network
 
 SMALLEST = 28
@@ -37,7 +38,8 @@ class ChannelDropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.probability:
             return x
-        kept = torch.rand(*x.shape[:2], 1, 1, generator=self._generator_on(x.device), device=x.device)
+        rows, whole = part_of(len(x))
+        kept = torch.rand(whole, x.shape[1], 1, 1, generator=self._generator_on(x.device), device=x.device)[rows]
         return x * ((kept >= self.probability) / (1 - self.probability)).to(x.dtype)
 
     def _generator_on(self, device: torch.device) -> torch.Generator:

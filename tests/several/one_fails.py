@@ -1,0 +1,29 @@
+"""``sanm.run`` whose second process alone fails, in its fourth step."""
+
+from __future__ import annotations
+
+import runpy
+
+import torch
+from torch import Tensor
+
+from sanm.several import processes
+from sanm.trainer import Trainer
+from sanm.types import Draw
+
+
+class Failing(Trainer):
+    steps = 0
+
+    def _train_step(self, turn: tuple[int, ...], draw: Draw, epoch: int, progress: float) -> Tensor:
+        self.steps += 1
+        if self.steps == 4 and not processes.leads():
+            raise torch.OutOfMemoryError("out of memory, for once")
+        return super()._train_step(turn, draw, epoch, progress)
+
+
+if __name__ == "__main__":
+    from sanm import experiment
+
+    experiment.Trainer = Failing  # type: ignore[misc]
+    runpy.run_module("sanm.run", run_name="__main__", alter_sys=True)

@@ -1,0 +1,61 @@
+"""Two processes make of every method what one makes, but for the order in which numbers are added."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sanm.several.passes import sizes_of_parts
+from tests.several import side_by_side
+from tests.several.side_by_side import CASES, Found, gradients, trained
+from tests.several.torchrun import torchrun
+
+ROUNDING = 1e-6
+"""Of single precision, relative; ten steps and a mixture's posterior make it this many times as much:"""
+GROWTH = 500
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
+    """What each of two processes holds in the end."""
+    path = tmp_path_factory.mktemp("found") / "found"
+    with torchrun(side_by_side.__name__, str(path)) as process:
+        out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, out + err
+    return [torch.load(f"{path}.{rank}", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize(("method", "components"), CASES)
+def test_an_epoch_of_every_method_is_what_one_process_makes_of_it(
+    method: str, components: str, of_two: list[Found]
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = trained(method, components)
+    torch.set_num_threads(threads)
+    first, second = (found[f"{method} {components}"] for found in of_two)
+    assert alone.keys() == first.keys() == second.keys()
+    for name, tensor in alone.items():
+        assert torch.equal(first[name], second[name]), name
+        torch.testing.assert_close(first[name], tensor, rtol=GROWTH * ROUNDING, atol=GROWTH * ROUNDING, msg=name)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_step_is_the_same_in_double_precision_whatever_the_rows(rows: int, of_two: list[Found]) -> None:
+    """One row leaves the second process without any; the decoder's part is not the network's; dropout is drawn."""
+    alone = gradients(rows)
+    for found in of_two:
+        assert found[f"{rows} rows"].keys() == alone.keys()
+        for name, tensor in alone.items():
+            torch.testing.assert_close(found[f"{rows} rows"][name], tensor, rtol=1e-10, atol=1e-12, msg=name)
+
+
+def test_state_that_differs_is_named_in_every_process(of_two: list[Found]) -> None:
+    for found in of_two:
+        assert str(found["complaint"]).startswith("other is not the same in all processes after epoch 1")
+
+
+def test_parts_are_as_equal_as_can_be() -> None:
+    assert sizes_of_parts(7, 3) == [3, 2, 2]
+    assert sizes_of_parts(2, 3) == [1, 1, 0]
+    assert sizes_of_parts(0, 2) == [0, 0]
