@@ -24,7 +24,6 @@ from sanm.methods import shuffled
 from sanm.precision import autocast, set_matrix_precision
 from sanm.types import Random
 
-EVALUATION_BATCH = 500
 STEPS_BETWEEN_CHECKS = 20
 """A finite loss is asked for this seldom: the question makes the host wait for the device."""
 FINAL_RATE = 1e-3
@@ -137,7 +136,7 @@ class SimCLR(nn.Module):
         """What the encoder says of uint8 images ``[N, C, H, W]``, in eval mode: ``[N, D]`` on the host."""
         self.eval()
         parts = []
-        for part in self.bank.parts(images, EVALUATION_BATCH):
+        for part in self.bank.parts(images):
             x = normalise(center_crop(part, self.bank.size).to(self.device), self.bank.mean, self.bank.std)
             with autocast(self.device, self.settings["precision"]):
                 maps = self.network.features(x.contiguous(memory_format=torch.channels_last))

@@ -33,7 +33,6 @@ from sanm.several.processes import joined_team
 from sanm.several.sameness import check_same
 from sanm.types import Answers, Batch, Draw, Forward, Look, Network, Predictions, Random, Remembered, Step
 
-EVALUATION_BATCH = 500
 STEPS_BETWEEN_CHECKS = 20
 """A finite loss is asked for this seldom: the question makes the host wait for the device."""
 
@@ -301,7 +300,7 @@ class Trainer(nn.Module):
     def _scanned(self, drawn: Tensor | None = None) -> tuple[Tensor, ...]:
         """Positions of a scan, batch by batch, which has to follow at once."""
         every = torch.arange(len(self.given), device=self.device) if drawn is None else drawn
-        parts = every.split(EVALUATION_BATCH)
+        parts = every.split(self.bank.at_once)
         self.bank.announce(parts)
         return parts
 
@@ -316,7 +315,7 @@ class Trainer(nn.Module):
         """Predicted classes ``[B]`` of uint8 images ``[B, C, H, W]``, by the method as a whole, in eval mode."""
         self.networks.eval()
         parts = []
-        for part in self.bank.parts(images, EVALUATION_BATCH):
+        for part in self.bank.parts(images):
             x = normalise(center_crop(part, self.bank.size).to(self.device), self.bank.mean, self.bank.std)
             with self._autocast():
                 logits = self.method.predict(list(self._networks()), x.contiguous(memory_format=torch.channels_last))

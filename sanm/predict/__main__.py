@@ -44,9 +44,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--batch_size",
         type=int,
-        default=500,
         metavar="N",
-        help="images at a time (default: %(default)s, as in tests)",
+        help="images at a time (default: as many as in tests: 500, or fewer if they are larger than 64x64)",
     )
     return parser
 
@@ -54,8 +53,9 @@ def _parser() -> Parser:
 def _answer(options: Namespace) -> int:
     out = Path(options.out).expanduser()
     check_output(out, options.overwrite)
-    if options.batch_size < 1:
+    if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
+    from sanm.data.augment import images_at_once
     from sanm.experiment import choose_device
     from sanm.model_file import model_path, read_model
     from sanm.predict.image_list import listed
@@ -65,7 +65,8 @@ def _answer(options: Namespace) -> int:
     images = listed(options.images)
     print(f"model    {model.line()}", flush=True)
     began = time.perf_counter()
-    left_out = predict(model, images, out, options.batch_size, options.top, options.skip_bad)
+    at_once = options.batch_size or images_at_once(model.crop_size)
+    left_out = predict(model, images, out, at_once, options.top, options.skip_bad)
     known = f" ({left_out} left out)" if left_out else ""
     print(f"done     {out}: {len(images) - left_out} images{known}, {time.perf_counter() - began:.1f} s", flush=True)
     return 0

@@ -9,7 +9,7 @@ import torch
 
 from sanm.config import POOLS as CONFIGURED
 from sanm.data import Images, TrainingSet
-from sanm.data.augment import POOLS, ImageBank, center_crop, normalise
+from sanm.data.augment import POOLS, ImageBank, center_crop, images_at_once, normalise
 from sanm.types import Random
 from tests.conftest import ROOT
 
@@ -123,3 +123,8 @@ def test_every_pool_gives_the_cropped_size(pool: str) -> None:
     images = torch.randint(0, 256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     bank = ImageBank(Images(images, MEAN, STD), {"crop_padding": 2, "flip": True, "crop": 12}, CPU)
     assert bank.views(pool, 2, torch.arange(6), Random(0, CPU)).shape == (2, 6, 3, 12, 12)
+
+
+@pytest.mark.parametrize(("side", "expected"), [(8, 500), (32, 500), (64, 500), (65, 484), (224, 40), (4000, 1)])
+def test_larger_images_are_looked_at_fewer_at_once(side: int, expected: int) -> None:
+    assert images_at_once((side, side)) == expected

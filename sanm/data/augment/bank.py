@@ -28,6 +28,17 @@ def center_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     return images[..., top : top + size[0], left : left + size[1]]
 
 
+MOST_AT_ONCE = 500
+PIXELS_AT_ONCE = MOST_AT_ONCE * 64 * 64
+
+
+def images_at_once(size: tuple[int, int]) -> int:
+    """How many images of a height and width a look or a test takes in one pass, whose maps are all in memory: 500 of up
+    to 64x64, 40 of 224x224.
+    """
+    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
+
+
 class ImageBank:
     """Training images, resident on the device or streamed to it, the same to whoever asks.
 
@@ -45,6 +56,7 @@ class ImageBank:
         self.std = torch.tensor(images.std, device=device)
         whole = (images.images.shape[2], images.images.shape[3])
         self.size: tuple[int, int] = (augment["crop"],) * 2 if augment.get("crop") else whole
+        self.at_once = images_at_once(self.size)
         self.padding = int(augment["crop_padding"])
         cut = Cut(whole, self.size, self.padding, self.flip)
         self.source = source_of(images.images, cut, device, kept, workers)
@@ -53,14 +65,14 @@ class ImageBank:
         """Say which positions ``[B]`` will be asked for next, by these very tensors, so that they can be read ahead."""
         self.source.announce(batches)
 
-    def parts(self, images: Pixels, size: int) -> Iterator[Tensor]:
-        """All of any images, such as those to test on, ``size`` at a time, on the host.
+    def parts(self, images: Pixels) -> Iterator[Tensor]:
+        """All of any images, such as those to test on, some at a time, on the host.
 
         What has been announced before, and not been asked for yet, is forgotten.
         """
         if isinstance(images, Tensor):
-            return iter(images.split(size))
-        return self.source.reader.read(images, torch.arange(len(images)).split(size))
+            return iter(images.split(self.at_once))
+        return self.source.reader.read(images, torch.arange(len(images)).split(self.at_once))
 
     def plain(self, index: Tensor) -> Tensor:
         """The images as they are, normalised: ``[B, C, H, W]`` for positions ``index [B]``."""
