@@ -37,7 +37,7 @@ def trained(method: str, components: str) -> dict[str, Tensor]:
     words = (f"base_method={method}", f"components={components}", f"trainer.batch_size={UNEVEN}")
     trainer = Trainer(config_of(*SETTINGS, *words), small_training_set(), torch.device("cpu"))
     loss = trainer.train_epoch(lambda step, steps: None).loss
-    predicted = trainer.measure_and_predict()
+    predicted = trainer.measure_and_predict().classes
     tensors = {key: value for key, value in trainer.state_dict().items() if isinstance(value, Tensor)}
     return {**tensors, "loss": torch.tensor(loss), "predicted": predicted, "drawn": trainer.random.device.get_state()}
 
