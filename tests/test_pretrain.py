@@ -130,7 +130,7 @@ def test_interrupted_goes_on_to_the_same_encoder(
     monkeypatch.setattr(Progress, "epoch", shown)
     capsys.readouterr()
     resumed = pretrained(config_in(tmp_path), CPU, [])
-    assert capsys.readouterr().out.startswith(f"resume   {resumed.name} at epoch 3")
+    assert f"\nresume   {resumed.name} at epoch 3\n" in capsys.readouterr().out
     assert rows(resumed) == rows(undisturbed)
     assert equal(weights(resumed), weights(undisturbed))
     assert not resumed.checkpoint.exists()

@@ -59,7 +59,8 @@ def test_streamed_is_resident_bit_for_bit(
     streamed = made(on_disk, *choice, "images=streamed", f"image_workers={workers}")
     assert (resident.bank.source.streamed, streamed.bank.source.streamed) == (False, True)
     assert same(train(resident, 3).state(), train(streamed, 3).state())
-    assert torch.equal(resident.measure_and_predict(), streamed.measure_and_predict())
+    for expected, found in zip(resident.measure_and_predict(), streamed.measure_and_predict(), strict=True):
+        assert torch.equal(expected, found)
     assert torch.equal(resident.predict(training_set.images), streamed.predict(on_disk.images))
 
 

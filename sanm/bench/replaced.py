@@ -27,7 +27,7 @@ def compare(trainer: Trainer, stopwatch: Stopwatch) -> list[Compared]:
     images = trainer.settings["batch_size"]
     found = [
         _row("masks and targets, loop over the images", *_masks(trainer, PAPER), images, stopwatch),
-        _row("the same, variant=released, its loop", *_masks(trainer, RELEASED), images, stopwatch),
+        _row("masks and targets of the released code, its loop", *_masks(trainer, RELEASED), images, stopwatch),
     ]
     size, padding = trainer.bank.size, trainer.bank.padding
     pipelines = pil_pipelines(size, padding, trainer.bank.mean.cpu(), trainer.bank.std.cpu())

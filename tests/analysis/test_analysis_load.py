@@ -136,7 +136,7 @@ def test_analysis_imports_no_torch() -> None:
         "print(sorted(own), 'torch' in sys.modules)"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == "['sanm', 'sanm.errors'] False"
+    assert answer.stdout.strip() == "['sanm', 'sanm.command_line', 'sanm.errors'] False"
 
 
 def test_paper_numbers_are_complete() -> None:
