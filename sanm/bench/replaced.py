@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor
 
 from sanm.bench.references import as_pil, mask_as_released, mask_one_by_one, pil_pipelines
 from sanm.bench.subject import Stopwatch
 from sanm.components import SANM, nlr
+from sanm.config import CONF
 from sanm.trainer import Trainer
 from sanm.types import Look, Network, Step
 
@@ -26,8 +28,8 @@ def compare(trainer: Trainer, stopwatch: Stopwatch) -> list[Compared]:
     """Seconds an image of each batched piece and of its reference, and how many times as fast it is."""
     images = trainer.settings["batch_size"]
     found = [
-        _row("masks and targets, loop over the images", *_masks(trainer, PAPER), images, stopwatch),
-        _row("masks and targets of the released code, its loop", *_masks(trainer, RELEASED), images, stopwatch),
+        _row("masks and targets, loop over the images", *_masks(trainer, "paper"), images, stopwatch),
+        _row("masks and targets of the released code, its loop", *_masks(trainer, "released"), images, stopwatch),
     ]
     size, padding = trainer.bank.size, trainer.bank.padding
     pipelines = pil_pipelines(size, padding, trainer.bank.mean.cpu(), trainer.bank.std.cpu())
@@ -59,12 +61,12 @@ def _row(
     }
 
 
-def _masks(trainer: Trainer, variant: Mapping[str, Any]) -> tuple[Callable[[], object], Callable[[], object]]:
+def _masks(trainer: Trainer, variant: str) -> tuple[Callable[[], object], Callable[[], object]]:
     """Both from a look that has been taken already: the network's own time is not in them."""
     network = next(trainer._networks())
     look, clean, targets = looked_at(trainer, network)
     sanm = adaptive_masks(trainer, variant)
-    step, bounded = Step(0, trainer.epochs_done, 0.0, trainer.random), variant is PAPER
+    step, bounded = Step(0, trainer.epochs_done, 0.0, trainer.random), variant == "paper"
 
     def batched() -> tuple[Tensor, Tensor]:
         masked = sanm.masks(look, network, clean, step)
@@ -76,45 +78,23 @@ def _masks(trainer: Trainer, variant: Mapping[str, Any]) -> tuple[Callable[[], o
     mean, std = (each.cpu()[:, None, None] for each in (trainer.bank.mean, trainer.bank.std))
 
     def reference() -> object:
-        if variant is RELEASED:
+        if variant == "released":
             return mask_as_released(images, maps, trust, believed)
         return mask_one_by_one(images, maps, probs, weight, trust, believed, mean, std, tau, aspect)
 
     return batched, reference
 
 
-def adaptive_masks(trainer: Trainer, variant: Mapping[str, Any]) -> SANM:
-    """The plug-in with masks and softened targets as ``variant`` has them, whatever the config's own is."""
+def adaptive_masks(trainer: Trainer, variant: str) -> SANM:
+    """The plug-in with masks and softened targets as the option ``variant`` has them, whatever the config's own is."""
     config = dict(trainer.config)
     config["components"] = {"amg": True, "nlr": True, "smr": False, "start": 0}
     config["mask_strategy"] = {**config["mask_strategy"], "name": "adaptive"}
     config["mask_source"] = {"name": "self"}
-    config["variant"] = {**config["variant"], **variant}
+    config["variant"] = yaml.safe_load((CONF / "variant" / f"{variant}.yaml").read_text())
     bank = trainer.bank
     example = bank.plain(torch.arange(2, device=trainer.device))
     return SANM(config, list(trainer._networks()), example, bank.mean, bank.std)
-
-
-PAPER = {
-    "masked_views": "joint",
-    "activation": "class",
-    "ratio_at_maximum": "two_minus_w",
-    "ratio_at_minimum": "one_minus_w",
-    "painted_part": 1,
-    "anchor": "center",
-    "fill": "pixel_uniform",
-    "label_ratio": "realised",
-}
-RELEASED = {
-    "masked_views": "separate",
-    "activation": "energy",
-    "ratio_at_maximum": "released",
-    "ratio_at_minimum": "as_maximum",
-    "painted_part": 0.5,
-    "anchor": "corner",
-    "fill": "box_color",
-    "label_ratio": "nominal",
-}
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sanm.bench.references import as_pil, mask_as_released, mask_one_by_one, pil_pipelines
-from sanm.bench.replaced import PAPER, adaptive_masks, looked_at
+from sanm.bench.replaced import adaptive_masks, looked_at
 from sanm.components import nlr
 from sanm.data import TrainingSet
 from sanm.trainer import Trainer
@@ -28,7 +28,7 @@ def test_masks_one_by_one_are_the_batched_ones(training_set: TrainingSet) -> Non
     trainer.quality.probability.copy_(torch.linspace(0, 1, 160).roll(70).expand_as(trainer.quality.probability))
     network = trainer.networks[0]
     look, clean, targets = looked_at(trainer, network)  # type: ignore[arg-type]
-    masks = adaptive_masks(trainer, PAPER).masks
+    masks = adaptive_masks(trainer, "paper").masks
     masked = masks(look, network, clean, Step(0, 0, 0.0, trainer.random))  # type: ignore[arg-type]
     believed = nlr.soften(targets[None], masked.ratio, bounded=True)
     mean, std = trainer.bank.mean[:, None, None], trainer.bank.std[:, None, None]
