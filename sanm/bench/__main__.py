@@ -32,6 +32,7 @@ from sanm.config import CONF, checked
 from sanm.explain import one_line
 from sanm.files import write_atomically
 from sanm.run import MULTIRUN, REFUSED
+from sanm.several.processes import check_alone
 
 CHOSEN = {"data": "cifar10", "model": "preact_small", "trainer": "paper"}
 """What stands in for the defaults of a run, which are for 8x8 digits, where neither it nor a preset is given."""
@@ -57,6 +58,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _measure(words: Sequence[str]) -> None:
+    check_alone()
     settings, overrides = split(words)
     chosen = [f"{group}={option}" for group, option in CHOSEN.items() if not _given(group, overrides)]
     with initialize_config_dir(str(CONF), version_base="1.3"):

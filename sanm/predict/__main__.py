@@ -14,6 +14,7 @@ from pathlib import Path
 from sanm.command_line import Parser, check_output, exit_status
 from sanm.errors import InputError
 from sanm.run import show_warning
+from sanm.several.processes import check_alone
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,6 +52,7 @@ def _parser() -> Parser:
 
 
 def _answer(options: Namespace) -> int:
+    check_alone()
     out = Path(options.out).expanduser()
     check_output(out, options.overwrite)
     if options.batch_size is not None and options.batch_size < 1:

@@ -8,11 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from sanm.bench.__main__ import main as bench
+from sanm.predict.__main__ import main as predict
 from sanm.run import REFUSED, REQUEUE
 from tests.conftest import ROOT, SMALL
 from tests.several.torchrun import torchrun, workers
@@ -159,6 +162,16 @@ def test_what_processes_cannot_share_is_one_line_by_the_first_of_them(
     assert len(done[0].stderr.strip().splitlines()) == 1
     if module != "sweeps.launch":
         assert done[1].stdout + done[1].stderr == ""
+
+
+@pytest.mark.parametrize("main", [bench, predict])
+def test_what_is_not_a_run_is_for_one_process(
+    main: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["runs/some-run", "photos"]) == 2
+    assert "torchrun is for one run" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
