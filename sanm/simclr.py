@@ -121,7 +121,7 @@ class SimCLR(nn.Module):
             group["lr"] = learning_rate(self.settings, epoch + part if warming_up else epoch + 1)
 
     def _train_step(self, index: Tensor) -> Tensor:
-        views = self.bank.views(self.settings["pool"], 2, index, self.random)
+        views = self.bank.views(self.settings["pool"], 2, self.bank.find(index), self.random)
         with autocast(self.device, self.settings["precision"]):
             features = self.network.features(views.flatten(0, 1)).mean((2, 3))
             projected = self.projection(features).float().unflatten(0, views.shape[:2])

@@ -226,10 +226,11 @@ class Trainer(nn.Module):
 
     def _draw_batch(self, draw: Draw, count: int) -> tuple[Batch, Look]:
         method = self.config["base_method"]
-        index = draw.positions.to(self.device, non_blocking=True)
-        learned = self.bank.views(method["learn_from"], count, draw.positions, self.random)
+        found = self.bank.find(draw.positions)
+        index = found.index
+        learned = self.bank.views(method["learn_from"], count, found, self.random)
         same = method["guess_on"] == method["learn_from"]
-        guessed = learned if same else self.bank.views(method["guess_on"], count, draw.positions, self.random)
+        guessed = learned if same else self.bank.views(method["guess_on"], count, found, self.random)
         y = (self.given[index][:, None] == self.classes).float()
         labeled = torch.arange(len(index), device=self.device) < draw.num_labeled
         batch = Batch(index, learned, y[None], torch.ones_like(y[:, 0]), labeled, draw.num_labeled)

@@ -13,7 +13,7 @@ from sanm.types import Look
 
 BOOKKEEPING = "bookkeeping"
 PARTS = {
-    "augmentation": "views of the batch, drawn and normalised",
+    "augmentation": "images of the batch found, views drawn and normalised",
     "look": "forward passes without gradient, for guesses and activation maps",
     "belief": "targets of the method",
     "masks and targets": "SANM: activation maps, boxes, painted views, softened targets",
@@ -60,6 +60,7 @@ def clocked(trainer: Trainer, clock: Clock) -> Iterator[None]:
     """Within, ``clock`` runs whenever the trainer takes a step."""
     places: list[tuple[object, str, str]] = [
         (trainer, "_train_step", BOOKKEEPING),
+        (trainer.bank, "find", "augmentation"),
         (trainer.bank, "views", "augmentation"),
         (Look, "_forward", "look"),
         (trainer.method, "believe", "belief"),

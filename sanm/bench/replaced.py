@@ -34,12 +34,12 @@ def compare(trainer: Trainer, stopwatch: Stopwatch) -> list[Compared]:
     size, padding = trainer.bank.size, trainer.bank.padding
     pipelines = pil_pipelines(size, padding, trainer.bank.mean.cpu(), trainer.bank.std.cpu())
     index = torch.arange(VIEWED, device=trainer.device) % len(trainer.given)
-    pictures = as_pil(trainer.bank.pixels(index).cpu())
+    pictures, batch = as_pil(trainer.bank.pixels(index).cpu()), trainer.bank.find(index)
     for pool, pipeline in pipelines.items():
         found.append(
             _row(
                 f"{pool}, PIL image by image",
-                lambda pool=pool: trainer.bank.views(pool, 1, index, trainer.random),  # type: ignore[misc]
+                lambda pool=pool: trainer.bank.views(pool, 1, batch, trainer.random),  # type: ignore[misc]
                 lambda pipeline=pipeline: torch.stack([pipeline(each) for each in pictures]),  # type: ignore[misc]
                 VIEWED,
                 stopwatch,

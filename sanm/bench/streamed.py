@@ -89,6 +89,6 @@ def _views_of(subject: Subject) -> Callable[[], None]:
     def views() -> None:
         trainer.bank.announce(batches)
         for batch in batches:
-            trainer.bank.views("weak", 1, batch, trainer.random)
+            trainer.bank.views("weak", 1, trainer.bank.find(batch), trainer.random)
 
     return views

@@ -44,20 +44,21 @@ def test_the_pools_are_those_a_config_may_name() -> None:
 @pytest.mark.parametrize("pool", sorted(POOLS))
 def test_views_have_the_images_shape_and_range_and_repeat(pool: str, shape: tuple[int, int, int]) -> None:
     bank, index = bank_of(shape), torch.arange(24).flip(0)
-    views = bank.views(pool, 2, index, Random(3, CPU))
+    views = bank.views(pool, 2, bank.find(index), Random(3, CPU))
     assert views.shape == (2, 24, *shape)
     assert views.dtype == torch.float32
     assert views.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     mean, std = (torch.tensor(values[: shape[0]])[:, None, None] for values in (MEAN, STD))
     assert bool((views >= -mean / std - 1e-4).all())
     assert bool((views <= (1 - mean) / std + 1e-4).all())
-    assert torch.equal(views, bank.views(pool, 2, index, Random(3, CPU)))
-    assert (pool == "none") == torch.equal(views, bank.views(pool, 2, index, Random(4, CPU)))
+    assert torch.equal(views, bank.views(pool, 2, bank.find(index), Random(3, CPU)))
+    assert (pool == "none") == torch.equal(views, bank.views(pool, 2, bank.find(index), Random(4, CPU)))
 
 
 @pytest.mark.parametrize("pool", ["weak", "autoaugment", "randaugment", "simclr"])
 def test_every_view_of_every_sample_draws_its_own(pool: str) -> None:
-    views = bank_of((3, 32, 32), same=True).views(pool, 2, torch.arange(24), Random(0, CPU))
+    bank = bank_of((3, 32, 32), same=True)
+    views = bank.views(pool, 2, bank.find(torch.arange(24)), Random(0, CPU))
     assert len(views.flatten(0, 1).flatten(1).unique(dim=0)) > 36  # 162 crops can coincide, and an operation do nothing
 
 
@@ -75,15 +76,15 @@ def test_weak_is_a_crop_and_a_flip_drawn_in_the_same_order_as_ever(shape: tuple[
         expected.append(crop.flip(2) if mirror else crop)
     scale, shift = 1 / (255 * bank.std), -bank.mean / bank.std
     stacked = torch.stack(expected).float() * scale[:, None, None] + shift[:, None, None]
-    assert torch.equal(bank.views("weak", 1, index, Random(7, CPU))[0], stacked)
+    assert torch.equal(bank.views("weak", 1, bank.find(index), Random(7, CPU))[0], stacked)
 
 
 def test_weak_draws_from_the_device_alone_and_none_draws_nothing() -> None:
     bank, random, untouched = bank_of((3, 8, 8)), Random(1, CPU), Random(1, CPU)
-    views = bank.views("none", 2, torch.arange(24), random)
+    views = bank.views("none", 2, bank.find(torch.arange(24)), random)
     assert torch.equal(views[0], views[1])
     assert torch.equal(random.device.get_state(), untouched.device.get_state())
-    bank.views("weak", 2, torch.arange(24), random)
+    bank.views("weak", 2, bank.find(torch.arange(24)), random)
     assert random.host.bit_generator.state == untouched.host.bit_generator.state
     assert not torch.equal(random.device.get_state(), untouched.device.get_state())
 
@@ -92,7 +93,7 @@ def test_the_bank_is_not_changed_by_what_is_drawn_from_it() -> None:
     bank, index = bank_of((1, 8, 8), padding=0, flip=False), torch.arange(24)
     before = bank.pixels(index).clone()
     for pool in POOLS:
-        bank.views(pool, 2, index, Random(0, CPU))
+        bank.views(pool, 2, bank.find(index), Random(0, CPU))
     assert torch.equal(bank.pixels(index), before)
 
 
@@ -122,7 +123,7 @@ def test_a_crop_is_taken_anywhere_in_training_and_in_the_middle_otherwise() -> N
 def test_every_pool_gives_the_cropped_size(pool: str) -> None:
     images = torch.randint(0, 256, (6, 3, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     bank = ImageBank(Images(images, MEAN, STD), {"crop_padding": 2, "flip": True, "crop": 12}, CPU)
-    assert bank.views(pool, 2, torch.arange(6), Random(0, CPU)).shape == (2, 6, 3, 12, 12)
+    assert bank.views(pool, 2, bank.find(torch.arange(6)), Random(0, CPU)).shape == (2, 6, 3, 12, 12)
 
 
 @pytest.mark.parametrize(("side", "expected"), [(8, 500), (32, 500), (64, 500), (65, 484), (224, 40), (4000, 1)])

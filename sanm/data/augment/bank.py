@@ -11,7 +11,7 @@ from torch import Tensor
 from sanm.data.augment import policies
 from sanm.data.augment.padded import Cut, PaddedImages, middle
 from sanm.data.augment.simclr import simclr as simclr_view
-from sanm.data.augment.sources import source_of
+from sanm.data.augment.sources import Found, source_of
 from sanm.data.types import Images, Pixels
 from sanm.types import Random
 
@@ -87,21 +87,25 @@ class ImageBank:
         pixels = (images * self.std[:, None, None] + self.mean[:, None, None]) * 255
         return pixels.round().clamp(0, 255).to(torch.uint8)
 
-    def views(self, pool: str, count: int, index: Tensor, random: Random) -> Tensor:
+    def find(self, index: Tensor) -> Found:
+        """The images at positions ``index [B]``, to draw views of: read, and positions copied to the device, once."""
+        return self.source.find(index)
+
+    def views(self, pool: str, count: int, batch: Found, random: Random) -> Tensor:
         """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
-        images, places = self.source.find(index)
-        drawn = POOLS[pool](images, places.repeat(count), random).contiguous(memory_format=torch.channels_last)
-        return normalise(drawn, self.mean, self.std).unflatten(0, (count, len(index)))
+        drawn = POOLS[pool](batch.images, batch.places.repeat(count), random)
+        drawn = drawn.contiguous(memory_format=torch.channels_last)
+        return normalise(drawn, self.mean, self.std).unflatten(0, (count, len(batch.index)))
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""
-        images, places = self.source.find(index)
-        return images.pixels(places)
+        found = self.find(index)
+        return found.images.pixels(found.places)
 
     def cropped_pixels(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Random crop and flip of each image on its own: uint8 ``[B, C, H, W]``, channels last in memory."""
-        images, places = self.source.find(index)
-        return images.cropped_pixels(places, generator)
+        found = self.find(index)
+        return found.images.cropped_pixels(found.places, generator)
 
 
 # ---- pools: images of values 0..255, [B, C, H, W], for positions index [B]

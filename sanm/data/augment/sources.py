@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -24,8 +24,13 @@ SHARE = 0.5
 """Of the free memory that images may take by themselves; the rest is for networks, batches and other processes."""
 PADDED_AT_ONCE = 512
 
-Found = tuple[PaddedImages, Tensor]
-"""Images, and which of them ``[B]`` are asked for."""
+
+class Found(NamedTuple):
+    """The images of a batch, all on the device."""
+
+    index: Tensor  # [B] positions that were asked for
+    images: PaddedImages
+    places: Tensor  # [B] where in ``images`` they are
 
 
 class ImageSource(Protocol):
@@ -63,7 +68,8 @@ class ResidentImages:
         pass
 
     def find(self, index: Tensor) -> Found:
-        return self._images, index.to(self._device, non_blocking=True)
+        there = index.to(self._device, non_blocking=True)
+        return Found(there, self._images, there)
 
 
 class StreamedImages:
@@ -76,7 +82,6 @@ class StreamedImages:
         self._images, self._cut, self._device = images, cut, device
         self._coming: deque[Tensor] = deque()
         self._read: Iterator[Tensor] = iter(())
-        self._last: tuple[Tensor, Found] | None = None
 
     def __str__(self) -> str:
         size = gigabytes(len(self._images) * self._images.shape[1] * math.prod(self._cut.padded_size))
@@ -87,19 +92,14 @@ class StreamedImages:
         self._read = self.reader.read(self._images, batches)
 
     def find(self, index: Tensor) -> Found:
-        if self._last is None or self._last[0] is not index:
-            self._last = None  # before the next is there: one batch on the device is enough
-            self._last = index, self._brought(index)
-        return self._last[1]
-
-    def _brought(self, index: Tensor) -> Found:
         if self._coming and self._coming[0] is index:
             self._coming.popleft()
             images = next(self._read)
         else:
             images = self._images[index]
         padded = self._cut.padded(images.to(self._device, non_blocking=True))
-        return PaddedImages(padded, self._cut), torch.arange(len(index), device=self._device)
+        places = torch.arange(len(index), device=self._device)
+        return Found(index.to(self._device, non_blocking=True), PaddedImages(padded, self._cut), places)
 
 
 def source_of(images: Pixels, cut: Cut, device: torch.device, wanted: str, workers: int) -> ImageSource:
