@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 
 import torch
+from torch import Tensor
 
 from sanm.errors import InputError
 from sanm.types import Network
 
+MOST_KERNELS = 64
+"""Of a function: one for each size and memory layout, learning or not. torch's own 8 are too few for a method that
+looks, guesses, learns and scans; beyond them it quietly stops to compile.
+"""
 
-def compile_network(network: Network) -> None:
-    """Let ``torch.compile`` make its own code for the feature maps, which are nearly all of the work.
 
-    Parameters, buffers and their names stay what they are, so checkpoints fit with and without.
+def compile_networks(networks: Iterable[Network], batch_size: int, scanned: int) -> None:
+    """Let ``torch.compile`` make its own code for the feature maps of networks, which are nearly all of the work.
+
+    Parameters, buffers and their names stay what they are, so checkpoints fit with and without. Compiled are the sizes
+    that come again and again, each for itself: whole multiples of ``batch_size``, and the ``scanned`` images of a look
+    at the whole set. What else comes, as the last batch of an epoch, runs as it is written. So the code that an input
+    meets depends on its shape alone, not on what came before: a run that is continued ends as if it had never stopped.
     """
-    network.features = torch.compile(network.features)  # type: ignore[method-assign]
+    torch._dynamo.config.recompile_limit = MOST_KERNELS
+    for network in networks:
+        network.features = _compiled(network.features, batch_size, scanned)  # type: ignore[assignment]
+
+
+def _compiled(plain: Callable[[Tensor], Tensor], batch_size: int, scanned: int) -> Callable[[Tensor], Tensor]:
+    compiled = torch.compile(plain, dynamic=False)
+
+    def features(x: Tensor) -> Tensor:
+        recurs = len(x) % batch_size == 0 or len(x) == scanned
+        return compiled(x) if recurs else plain(x)
+
+    return features
 
 
 def check_compiler(device: torch.device) -> None:

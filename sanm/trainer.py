@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sanm import models
-from sanm.compilation import check_compiler, compile_network
+from sanm.compilation import check_compiler, compile_networks
 from sanm.components import SANM
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank, center_crop, normalise
@@ -70,8 +70,7 @@ class Trainer(nn.Module):
         self.to(device).to(memory_format=torch.channels_last)
         if self.settings["compile"]:
             check_compiler(device)
-            for network in self._networks():
-                compile_network(network)
+            compile_networks(self._all_networks(), self.settings["batch_size"], self.bank.at_once)
         self.team = joined_team()
         if self.team is not None:
             self._share_passes()
@@ -101,10 +100,13 @@ class Trainer(nn.Module):
             assert isinstance(network, Network)
             yield network
 
+    def _all_networks(self) -> list[Network]:
+        """Those that learn, the method's averages of them, and one that SANM looks with."""
+        return [*(each for each in self.modules() if isinstance(each, Network)), *self.sanm.frozen_networks()]
+
     def _share_passes(self) -> None:
         """Let the processes of the run share out every pass: through networks, their averages, decoders."""
-        share_networks(each for each in self.modules() if isinstance(each, Network))
-        share_networks(self.sanm.frozen_networks())
+        share_networks(self._all_networks())
         for decoder in self.sanm.decoders:
             share_module(decoder)
 
@@ -227,7 +229,7 @@ class Trainer(nn.Module):
     def _draw_batch(self, draw: Draw, count: int) -> tuple[Batch, Look]:
         method = self.config["base_method"]
         found = self.bank.find(draw.positions)
-        index = found.index
+        index = found.positions
         learned = self.bank.views(method["learn_from"], count, found, self.random)
         same = method["guess_on"] == method["learn_from"]
         guessed = learned if same else self.bank.views(method["guess_on"], count, found, self.random)

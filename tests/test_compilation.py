@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from sanm import trainer as trainer_module
-from sanm.compilation import check_compiler
+from sanm.compilation import check_compiler, compile_networks
 from sanm.data import TrainingSet
 from sanm.errors import InputError
 from sanm.identity import identity, run_name
 from sanm.trainer import Trainer
+from sanm.types import Network
 from tests.conftest import config_of
 
 CPU = torch.device("cpu")
@@ -39,13 +43,29 @@ def test_every_network_is_compiled_and_its_state_keeps_its_names(
 ) -> None:
     asked: list[object] = []
     monkeypatch.setattr(trainer_module, "check_compiler", lambda device: None)
-    monkeypatch.setattr(torch, "compile", lambda function: asked.append(function) or function)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: asked.append(function) or function)
     words = ("base_method=elr_plus", "trainer.batch_size=32", "model.widths=[8]", "model.blocks=[1]")
     compiled = Trainer(config_of(*words, "trainer.compile=true"), training_set, CPU)
-    assert len(asked) == 2
+    assert len(asked) == 4, "the two that learn and the average of each"
     plain = Trainer(config_of(*words), training_set, CPU)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     plain.load(compiled.state())
+
+
+def test_the_size_alone_says_whether_a_batch_meets_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sizes(Network):
+        def features(self, x: Tensor) -> Tensor:
+            return x
+
+    def compiling(function: Callable[[Tensor], Tensor], dynamic: bool) -> Callable[[Tensor], Tensor]:
+        assert not dynamic, "of a size each: which code runs must not depend on the sizes that came before"
+        return lambda x: -function(x)
+
+    monkeypatch.setattr(torch, "compile", compiling)
+    network = Sizes()
+    compile_networks([network], batch_size=32, scanned=500)
+    compiled = [count for count in (1, 31, 32, 33, 64, 96, 499, 500) if network.features(torch.ones(count)).sum() < 0]
+    assert compiled == [32, 64, 96, 500]
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ class ImageBank:
         """``count`` independent draws from the augmentation pool: ``[count, B, C, H, W]``, normalised."""
         drawn = POOLS[pool](batch.images, batch.places.repeat(count), random)
         drawn = drawn.contiguous(memory_format=torch.channels_last)
-        return normalise(drawn, self.mean, self.std).unflatten(0, (count, len(batch.index)))
+        return normalise(drawn, self.mean, self.std).unflatten(0, (count, len(batch.positions)))
 
     def pixels(self, index: Tensor) -> Tensor:
         """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""

@@ -28,7 +28,7 @@ PADDED_AT_ONCE = 512
 class Found(NamedTuple):
     """The images of a batch, all on the device."""
 
-    index: Tensor  # [B] positions that were asked for
+    positions: Tensor  # [B] what was asked for, in the training set
     images: PaddedImages
     places: Tensor  # [B] where in ``images`` they are
 
