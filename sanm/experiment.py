@@ -273,7 +273,8 @@ def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, 
         "label_quality.csv",
         ("index", "key", "given_label", "predicted_label", "clean_probability", "confidence"),
         [
-            (index, key, names[label], names[guess], f"{clean:.6f}", f"{sure:.6f}")
+            # of the clean probability every digit: most of the suspects are within a millionth of 0, and it ranks them
+            (index, key, names[label], names[guess], f"{clean:.9g}", f"{sure:.6f}")
             for index, key, label, guess, clean, sure in zip(
                 train.index.tolist(), train.keys, given, classes, probability, confidence, strict=True
             )
