@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -196,19 +196,19 @@ def _wait_for(team: Team, what: str) -> None:
 
 def agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
     """``stop`` that is true in all processes as soon as it is in one; all have to ask it equally often."""
+    return stop if _team is None else lambda: anywhere([stop()])[0]
+
+
+def anywhere(facts: Sequence[bool]) -> list[bool]:
+    """Which of the ``facts`` hold in any process; all have to ask, of equally many."""
     if _team is None:
-        return stop
+        return list(facts)
     import torch
     from torch import distributed
 
-    talk = _team.talk
-
-    def asked() -> bool:
-        flag = torch.tensor([stop()], dtype=torch.int32)
-        collective(lambda: distributed.all_reduce(flag, distributed.ReduceOp.MAX, group=talk))
-        return bool(flag)
-
-    return asked
+    flags, talk = torch.tensor(facts, dtype=torch.int32), _team.talk
+    collective(lambda: distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=talk))
+    return [bool(flag) for flag in flags.tolist()]
 
 
 def collective(work: Callable[[], T]) -> T:
