@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ PATIENCE = timedelta(minutes=30)
 PATIENCE_WITH_LEADER = timedelta(days=7)
 """How long it waits for what the leader does alone: downloads, decoded images, an encoder."""
 PATIENCE_AT_THE_END = timedelta(minutes=2)
+LOOK_EVERY, GRACE = 1.0, 5.0
+"""Seconds: how often the leader looks for word of a failure, and how long it then has to end by itself."""
 
 BEGIN, END, FAILURE = "sanm/begin", "sanm/end", "sanm/failure"
 DONE, LEFT = b"done", b"left"
@@ -236,6 +239,47 @@ def reason_for(error: Exception) -> str:
                 found: str = _team.store.get(FAILURE).decode()
                 return found
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def told_of_failure(record: Callable[[str, str], None]) -> Iterator[None]:
+    """Within, a leader that another process's failure has left in a wait that never ends does not stay there.
+
+    On GPUs a pass waits for the part of a process that is gone, and nothing interrupts it; ``torchrun`` would kill the
+    leader with nothing recorded. So a thread looks for the other's word, and, unless what is within has ended a little
+    later, calls ``record(reason, details)`` and ends this process with status 1.
+    """
+    if _team is None or not leads():
+        yield
+        return
+    over, turn = threading.Event(), threading.Lock()
+    arguments = (_team.store.clone(), over, turn, record)  # a connection of its own: the other is the main thread's
+    threading.Thread(target=_look_for_failure, args=arguments, daemon=True).start()
+    try:
+        yield
+    finally:
+        with turn:
+            over.set()
+
+
+def _look_for_failure(
+    store: Any, over: threading.Event, turn: threading.Lock, record: Callable[[str, str], None]
+) -> None:
+    try:
+        while not store.check([FAILURE]):
+            if over.wait(LOOK_EVERY):
+                return
+        reason = store.get(FAILURE).decode()
+    except RuntimeError:  # the store is gone, and torchrun with it
+        return
+    if over.wait(GRACE):
+        return
+    with turn:
+        if not over.is_set():
+            try:
+                record(reason, "The first process was waiting for it.")
+            finally:
+                leave(1)
 
 
 def leave(status: int) -> None:
