@@ -155,6 +155,7 @@ def test_second_load_does_not_decode(root: Path, monkeypatch: pytest.MonkeyPatch
         "test-16.npy",
         "train-16.json",
         "train-16.npy",
+        "train-16.statistics.json",
     ]
     refuse_to_decode(monkeypatch)
     second = load_folder(root)
