@@ -61,6 +61,11 @@ def rank() -> int:
     return int(os.environ["RANK"]) if count() > 1 else 0
 
 
+def count_here() -> int:
+    """How many of them are on this machine, and share its memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", count())) if count() > 1 else 1
+
+
 def leads() -> bool:
     """Whether this process is the one that records and speaks."""
     return rank() == 0
@@ -112,9 +117,10 @@ def own_device(wanted: str) -> torch.device:
         return torch.device("cpu")
     if wanted not in ("auto", "cuda"):
         raise InputError(f"device={wanted}: each process of torchrun takes a GPU of its own; set device=auto or cpu")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", count()))
-    if here > there:
-        raise InputError(f"torchrun started {here} processes on a machine with {there} GPUs: lower --nproc_per_node")
+    if count_here() > there:
+        raise InputError(
+            f"torchrun started {count_here()} processes on a machine with {there} GPUs: lower --nproc_per_node"
+        )
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 

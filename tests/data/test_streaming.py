@@ -240,3 +240,7 @@ def test_too_little_shared_memory_is_said_and_read_without(
     assert not readers()
     with warnings.catch_warnings(action="error"):
         assert len(list(reader.read(stored, torch.arange(40).split(1)))) == 40
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.warns(UserWarning, match=r"of which 0\.000512 MB are left to this process"):
+        reader.read(stored, torch.arange(40).split(1))
