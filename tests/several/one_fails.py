@@ -1,6 +1,7 @@
 """``sanm.run`` whose second process alone fails, in its fourth step.
 
-With ``LEADER_WAITS`` in the environment the first one stays in that step, as in a pass on a GPU that waits for the other.
+With ``LEADER_WAITS`` in the environment the first one stays in that step, as in a pass on a GPU that waits for the
+other.
 """
 
 from __future__ import annotations
