@@ -121,12 +121,14 @@ def activation_map(look: Look, network: Network, k: int, kind: str, size: torch.
     of squares, which knows no class.
     """
     features = look.maps(k)[0].float()
-    if kind == "class":
-        weights = network.classifier.weight[look.probs(k)[0].argmax(-1)].detach()
-        activation = torch.einsum("bdhw,bd->bhw", features, weights.float())
-    else:
-        activation = features.square().sum(1)
-    return interpolate(activation[:, None], size or look.x.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    size = size or look.x.shape[-2:]
+    with torch.autocast(features.device.type, enabled=False):  # of 8 bits of mantissa many points share the largest
+        if kind == "class":
+            weights = network.classifier.weight[look.probs(k)[0].argmax(-1)].detach()
+            activation = torch.einsum("bdhw,bd->bhw", features, weights.float())
+        else:
+            activation = features.square().sum(1)
+        return interpolate(activation[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -115,6 +115,16 @@ def test_peaks_of_the_class_activation_map_are_covered() -> None:
     assert masked.ratio[0, 0] == painted.float().mean(), "the label pays the realised share"
 
 
+@pytest.mark.parametrize("kind", ["class", "energy"])
+def test_the_map_is_as_exact_in_a_pass_of_half_precision(kind: str) -> None:
+    network = OneHotMap(torch.randn(4, 16, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16(), 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        look = looked(network, 16, 4)
+        mixed = activation_map(look, network, 0, kind)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, activation_map(look, network, 0, kind))
+
+
 def test_fill_is_uniform_in_image_space_before_normalisation() -> None:
     made = masks()
     boxes = torch.ones(1, 50, 16, 16, dtype=torch.bool)
