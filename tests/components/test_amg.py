@@ -158,6 +158,19 @@ def test_released_variant() -> None:
     assert shares[0.0] == pytest.approx(0.037, abs=0.003)
 
 
+def test_each_box_of_a_joint_view_has_a_color_of_its_own() -> None:
+    features = torch.zeros(1, 1, 4, 4)
+    features[0, 0, 0, 0], features[0, 0, 3, 3] = 5.0, -5.0
+    network = OneHotMap(features, 2)
+    made = masks("variant.fill=box_color", "tau.value=0.05", "mask_strategy.aspect=1")
+    masked = made(looked(network, 16, 1), network, torch.zeros(1), step())
+    assert masked.x.shape[:2] == (1, 1)
+    most, least = (masked.x[0, 0][:, box[0]] for box in masked.boxes)
+    assert all(len(colors.unique(dim=1)[0]) == 1 for colors in (most, least))
+    assert not torch.equal(most[:, 0], least[:, 0])
+    assert bool((masked.x[0, 0][:, ~masked.boxes.any(0)[0]] == 0).all())
+
+
 @pytest.mark.parametrize("strategy", ["fixed", "random"])
 def test_strategies_that_ignore_trust(strategy: str) -> None:
     ratios = masks(f"mask_strategy={strategy}").ratios(torch.linspace(0, 1, 5000), step().random.device)
