@@ -124,6 +124,8 @@ def choose_device(wanted: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"device={wanted} is not there ({reason}); set device=cpu or device=auto") from error
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # threads that begin without one, as those that pin batches, use the current one
     return device
 
 

@@ -32,9 +32,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     _sync_folder(path.parent)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed writers left in a folder that nobody else is writing to."""
-    for part in folder.glob(".*.part"):
+def remove_partial_files(folder: Path, name: str = "*") -> None:
+    """Remove what killed writers left in a folder of all files, or of the one, that nobody else is writing."""
+    for part in folder.glob(f".{name}.*.part"):
         part.unlink(missing_ok=True)
 
 

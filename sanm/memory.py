@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from sanm.several import processes
+
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4  # glibc's names for its settings, malloc.h
 NEVER_TRIM = 2**31 - 1
 GROW_BY = 64 * 2**20
@@ -42,7 +44,8 @@ def _glibc() -> ctypes.CDLL | None:
 
 def available_memory(device: torch.device) -> int | None:
     """Bytes that could be taken on the device now: of a GPU, what the process keeps for itself included, or of the
-    host, by the system's account and the limits of the control groups that the process is in. None where nobody says.
+    host, by the system's account and the limits of the control groups that the process is in, where each process of the
+    run has the same share. None where nobody says.
     """
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -50,7 +53,7 @@ def available_memory(device: torch.device) -> int | None:
     with suppress(OSError):
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
         if found:
-            return min([int(found[1]) * 2**10, *_left_of_limits()])
+            return min([int(found[1]) * 2**10, *_left_of_limits()]) // processes.count_here()
     return None
 
 

@@ -17,11 +17,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from sanm import gpu
 from sanm.cells import Cell, CellCache, cells_of
 from sanm.config import CONF
 from sanm.errors import InputError
 from sanm.explain import one_line
-from sanm.run import MISSING, REFUSED, REQUEUE, train_or_skip
+from sanm.run import FAILED, MISSING, REFUSED, REQUEUE, train_or_skip
 
 HYDRAS_OWN = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -44,7 +45,13 @@ class Cells(Callback):
             sys.exit(REFUSED)
         if config.hydra.launcher._target_ == HYDRAS_OWN or self._all_done():
             for cell in self._cells:
-                _train(cell)
+                if _train(cell) == FAILED and gpu.lost():
+                    print(
+                        "error    this process can use its GPU no more: the same command goes on with the other cells",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+                    break
             self.on_multirun_end(config)
             sys.exit(0)
 
@@ -68,15 +75,17 @@ class Cells(Callback):
         sys.exit(MISSING)
 
 
-def _train(cell: Cell) -> None:
-    """What is left of a cell. What goes wrong is said, and the others go on; a signal to stop is for all of them."""
+def _train(cell: Cell) -> int:
+    """What is left of a cell, and an exit status. What goes wrong is said, and the others go on; a signal to stop is
+    for all of them."""
     try:
         status = train_or_skip(cell.config, list(cell.overrides))
     except InputError as error:
         print(f"error    {error}", file=sys.stderr, flush=True)
-        return
+        return REFUSED
     if status == REQUEUE:
         sys.exit(REQUEUE)
+    return status
 
 
 def _cells_of(config: DictConfig, config_name: str) -> list[Cell]:

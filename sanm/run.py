@@ -109,11 +109,16 @@ def _train(
 ) -> int:
     from sanm import experiment
 
+    def failed(reason: str, details: str) -> None:
+        directory.begin(record)  # unless it came so far: what has failed is named by it
+        directory.fail(reason, f"command: {shlex.join(command)}\n\n{details}")
+        print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
+
     check_mask_weights(config)
     fetch_imagenet_weights(config)
     processes.begin(directory.name)
     try:
-        with stop_signals() as signalled:
+        with stop_signals() as signalled, processes.told_of_failure(failed):
             experiment.run(config, record, directory, command, lambda: signalled() or stop(), watch)
     except (InputError, StoppedError):
         raise
@@ -121,10 +126,7 @@ def _train(
         print(f"stopped  {directory.name}: {saved}; the same command goes on from there", flush=True)
         return REQUEUE
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
-        reason = processes.reason_for(error)
-        directory.begin(record)  # unless it came so far: what has failed is named by it
-        directory.fail(reason, f"command: {shlex.join(command)}\n\n{traceback.format_exc()}")
-        print(f"failed   {directory.name}: {reason} (see {directory.path / 'failure.txt'})", flush=True)
+        failed(processes.reason_for(error), traceback.format_exc())
         return FAILED
     print(f"done     {directory.name}: {directory.accuracies()}", flush=True)
     return 0
@@ -142,8 +144,8 @@ def _train_together(config: dict[str, Any], command: list[str], stop: Stop, watc
         except InputError as error:  # said here, where torchrun's signal to end does not come before it
             print(f"error    {error}", file=sys.stderr, flush=True)
             status = REFUSED
-        if status == FAILED:
-            processes.leave(FAILED)
+        if status not in (0, REQUEUE):  # the others may be in a step, which the end of the group would wait for
+            processes.leave(status)
     return status
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from hydra import compose, initialize_config_dir
 
+from sanm import gpu
 from sanm.config import CONF, checked
 from sanm.explain import one_line
 from sanm.run import FAILED, REFUSED, REQUEUE, show_warning, train_or_skip
@@ -56,12 +57,10 @@ def main() -> None:
 
 def _release_gpu() -> bool:
     """Give memory that the last cell used back to other processes; whether there is a GPU at all."""
-    if "torch" not in sys.modules:
+    if not gpu.used():
         return False
     import torch
 
-    if not torch.cuda.is_initialized():
-        return False
     gc.collect()
     try:
         torch.cuda.empty_cache()

@@ -84,6 +84,7 @@ def test_config_is_checked_before_anything_heavy_loads() -> None:
         "files",
         "errors",
         "cells",
+        "gpu",
         "several/processes",
         "command_line",
         "predict/__main__",

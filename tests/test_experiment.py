@@ -235,3 +235,15 @@ def test_too_many_probabilities_are_not_kept(tmp_path: Path, monkeypatch: pytest
     directory = run_in(tmp_path, "base_method=ce", "components=none")
     assert not (directory.path / "probabilities.npz").exists()
     assert "confidence" in (directory.path / "label_quality.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(("wanted", "current"), [("cuda:1", [torch.device("cuda:1")]), ("cuda", []), ("cpu", [])])
+def test_the_gpu_that_is_named_is_the_current_one_of_all_threads(
+    wanted: str, current: list[torch.device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[torch.device] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "empty", lambda *_, **__: None)  # as if the device were there
+        patched.setattr(torch.cuda, "set_device", chosen.append)
+        assert experiment.choose_device(wanted) == torch.device(wanted)
+    assert chosen == current

@@ -6,13 +6,19 @@ import json
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 from analysis.samples import read
+from sanm import gpu, multirun
+from sanm.run import FAILED
+from sanm.store import RunDirectory
 from tests.conftest import ROOT, SMALL, Command, remount
 
 QUICK = (*SMALL, "base_method=ce")
@@ -84,6 +90,39 @@ def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(command: Command, 
     assert "run      " not in again.stdout
     retried = command(*grid, "retry=true")
     assert "run      " in retried.stdout
+
+
+@pytest.mark.parametrize(
+    ("initialised", "works", "lost"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_gpu_is_lost_to_a_process_when_nothing_works_on_it_any_more(
+    initialised: bool, works: bool, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def synchronize() -> None:
+        if not works:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: initialised)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert gpu.lost() == lost
+
+
+@pytest.mark.parametrize(("lost", "taken"), [(True, 1), (False, 3)])
+def test_a_grid_leaves_cells_that_would_fail_for_another_ones_error_alone(
+    lost: bool, taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = []
+    cells = [
+        types.SimpleNamespace(config={"n": n}, overrides=(), run=RunDirectory(tmp_path, f"run-{n}")) for n in "abc"
+    ]
+    monkeypatch.setattr(multirun, "_cells_of", lambda *_: cells)
+    monkeypatch.setattr(multirun, "train_or_skip", lambda config, _: trained.append(config) or FAILED)
+    monkeypatch.setattr(gpu, "lost", lambda: lost)
+    config = OmegaConf.create({"runs_dir": str(tmp_path), "hydra": {"launcher": {"_target_": multirun.HYDRAS_OWN}}})
+    with pytest.raises(SystemExit) as left:
+        multirun.Cells().on_multirun_start(config)
+    assert (left.value.code, len(trained)) == (3, taken)
+    assert ("can use its GPU no more: the same command goes on" in capsys.readouterr().err) == lost
 
 
 def test_help_and_config_are_quick_and_import_nothing_heavy(command: Command) -> None:

@@ -142,6 +142,9 @@ def test_limits_of_control_groups_count(tmp_path: Path, monkeypatch: pytest.Monk
     (group / "memory.max").write_text("5000000\n")
     (group / "memory.stat").write_text("anon 2000000\nfile 2900000\n")
     assert memory.available_memory(CPU) == 3_000_000
+    for name, value in {"RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+    assert memory.available_memory(CPU) == 1_000_000, "the processes of a run that are on this machine share it"
 
 
 # ---- the command

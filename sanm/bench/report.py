@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
@@ -33,7 +34,9 @@ PEAK_TFLOPS: dict[str, dict[str, float]] = {
     "L40S": {"fp32": 91.6, "tf32": 183, "bf16": 362},
     "L4": {"fp32": 30.3, "tf32": 60, "bf16": 121},
 }
-"""Dense, by the makers' data sheets, of SXM cards."""
+"""Dense, by the makers' data sheets, of SXM boards where there are several kinds."""
+LESS = {"PCIe", "PCIE", "NVL", "MIG"}
+"""Words in the names of boards, and of parts of a GPU, that do less than that."""
 
 Say = Callable[[str], None]
 Report = dict[str, Any]
@@ -134,10 +137,16 @@ def _utilisation(
     peak = settings.peak_tflops
     if peak is None and device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        peak = next((known[precision] for card, known in PEAK_TFLOPS.items() if card in name), None)
+        peak = PEAK_TFLOPS.get(known_card(name), {}).get(precision)
     if peak is not None:
         found |= {"peak_tflops": peak, "mfu": tflops / peak}
     return found
+
+
+def known_card(name: str) -> str:
+    """Which of the cards that are known the driver's name for one means, whole; empty where it means none."""
+    words = re.split(r"[\s-]+", name)
+    return next((card for card in PEAK_TFLOPS if card in words and not LESS & set(words)), "")
 
 
 def _arrangements(

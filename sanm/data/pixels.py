@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from sanm.data.stored import StoredImages
 from sanm.data.types import Pixels
+from sanm.errors import InputError
+from sanm.files import write_atomically
+
+MeanAndStd = tuple[tuple[float, ...], tuple[float, ...]]
 
 AT_ONCE = 512
 """Images counted together: a set on the disk is never in memory as a whole."""
 
 
-def mean_and_std(images: Pixels) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_and_std(images: Pixels) -> MeanAndStd:
     """Per-channel mean and standard deviation of uint8 images ``[N, C, H, W]``, as of pixels in [0, 1].
 
-    Rounded to 4 digits. A channel without any variation gets deviation 1, so that it can be divided by.
+    Rounded to 4 digits. A channel without any variation gets deviation 1, so that it can be divided by. Of images on
+    the disk they are kept in a JSON file beside the array, and are right for this very file and selection alone.
     """
+    if not isinstance(images, StoredImages):
+        return _counted(images)
+    file, chosen = images.identity()
+    kept = _kept(images, file)
+    if chosen not in kept:
+        kept[chosen] = _counted(images)
+        text = json.dumps({"array": file, "mean_and_std": kept}).encode()
+        with suppress(InputError, OSError):  # a disk that takes nothing more: they are counted again
+            write_atomically(_place(images), lambda handle: handle.write(text))
+    mean, std = kept[chosen]
+    return tuple(mean), tuple(std)
+
+
+def _place(images: StoredImages) -> Path:
+    return images.path.with_suffix(".statistics.json")
+
+
+def _kept(images: StoredImages, file: list[int]) -> dict[str, Any]:
+    """Statistics of selections of that file, by the hash of which they are."""
+    with suppress(OSError, ValueError, TypeError, KeyError):  # absent or damaged: as good as none
+        found = json.loads(_place(images).read_text())
+        if found["array"] == file:
+            return dict(found["mean_and_std"])
+    return {}
+
+
+def _counted(images: Pixels) -> MeanAndStd:
     # From a histogram: exact, and without a float copy of all pixels.
     values = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)

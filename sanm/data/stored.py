@@ -6,6 +6,7 @@ the middle of a run is an error that can be told, where a mapping would kill the
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,12 @@ class StoredImages:
     @property
     def shape(self) -> torch.Size:
         return torch.Size((len(self), *self._image))
+
+    def identity(self) -> tuple[list[int], str]:
+        """Which file this is, as it is now, and a hash of which of its images, in which order."""
+        file = os.fstat(self._file.fileno())
+        chosen = hashlib.sha256(self._rows.astype("<i8").tobytes()).hexdigest()
+        return [file.st_ino, file.st_size, file.st_mtime_ns], chosen
 
     def at(self, positions: Positions) -> StoredImages:
         """Those at ``positions``, still on the disk."""

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from sanm.data.stored import Positions
 from sanm.data.types import Pixels
 from sanm.errors import ReadingError
+from sanm.several import processes
 
 AHEAD = 2
 """Batches that each process has read, or is reading, before they are asked for."""
@@ -112,17 +113,19 @@ class Reader:
         return self._loader, known
 
     def _has_room(self, images: Pixels, batches: Sequence[Tensor]) -> bool:
-        """Whether all batches that can be on their way fit into what is left of the shared memory."""
+        """Whether all batches that can be on their way fit into this process's share of what shared memory is left."""
         largest = max(batch.numel() for batch in batches) * math.prod(images.shape[1:])
         try:
             found = os.statvfs(SHARED_MEMORY)
         except OSError:  # no such system
             return True
-        needed, left = self.workers * (AHEAD + 1) * largest, found.f_bavail * found.f_frsize
+        needed = self.workers * (AHEAD + 1) * largest
+        left = found.f_bavail * found.f_frsize // processes.count_here()
         if needed > left:
             warnings.warn(
                 f"image_workers={self.workers} do not read batches of {largest / 1e6:.3g} MB, which go through "
-                f"{SHARED_MEMORY}, where {left / 1e6:.3g} MB are left: give it more (of a container: --shm-size)",
+                f"{SHARED_MEMORY}, of which {left / 1e6:.3g} MB are left to this process: give it more "
+                "(of a container: --shm-size)",
                 stacklevel=4,
             )
         return needed <= left

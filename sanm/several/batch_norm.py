@@ -18,10 +18,27 @@ def synchronise_batch_norms(module: nn.Module) -> None:
     first = next(module.parameters(), None)
     if first is not None and first.is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        for norm in module.modules():
+            if type(norm) is nn.SyncBatchNorm:
+                norm.__class__ = SyncBatchNormOfAnyRows
         return
     for norm in module.modules():
         if type(norm) is nn.BatchNorm2d:
             norm.__class__ = SynchronisedBatchNorm
+
+
+class SyncBatchNormOfAnyRows(nn.SyncBatchNorm):
+    """Torch's own, for a process that may have no row at all.
+
+    Such a process sends zeros of the input's type, forward and backward (``torch/nn/modules/_functions.py``), the
+    others statistics of at least single precision: in bf16 it would send half the bytes that they wait for.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x [n, D, h, w]``."""
+        if x.numel():
+            return super().forward(x)
+        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
 
 class SynchronisedBatchNorm(nn.BatchNorm2d):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from sanm.several.batch_norm import synchronise_batch_norms
-from sanm.several.processes import collective
+from sanm.several.processes import anywhere, collective
 from sanm.types import Network
 
 Pass = Callable[[Tensor], Tensor]
@@ -126,9 +126,18 @@ def gathered(own: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def add_up_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Sum the gradients of an optimizer's parameters over the processes, all in one go."""
-    parameters = [each for group in optimizer.param_groups for each in group["params"] if each.grad is not None]
-    gradients = [each.grad for each in parameters]
+    """Sum the gradients of an optimizer's parameters over the processes, all in one go.
+
+    A process that had no row may have no gradient where others do (torch's ``SyncBatchNorm`` leaves none), so they
+    agree on what they sum; what has a gradient in none keeps none.
+    """
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    wanted = anywhere([each.grad is not None for each in parameters])
+    learning = [each for each, somewhere in zip(parameters, wanted, strict=True) if somewhere]
+    for each in learning:
+        if each.grad is None:
+            each.grad = torch.zeros_like(each)
+    gradients = [each.grad for each in learning]
     together = torch.cat([gradient.flatten() for gradient in gradients])
     collective(lambda: distributed.all_reduce(together))
     for gradient, added in zip(gradients, together.split([each.numel() for each in gradients]), strict=True):

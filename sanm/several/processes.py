@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,8 @@ PATIENCE = timedelta(minutes=30)
 PATIENCE_WITH_LEADER = timedelta(days=7)
 """How long it waits for what the leader does alone: downloads, decoded images, an encoder."""
 PATIENCE_AT_THE_END = timedelta(minutes=2)
+LOOK_EVERY, GRACE = 1.0, 5.0
+"""Seconds: how often the leader looks for word of a failure, and how long it then has to end by itself."""
 
 BEGIN, END, FAILURE = "sanm/begin", "sanm/end", "sanm/failure"
 DONE, LEFT = b"done", b"left"
@@ -56,6 +59,11 @@ def count() -> int:
 
 def rank() -> int:
     return int(os.environ["RANK"]) if count() > 1 else 0
+
+
+def count_here() -> int:
+    """How many of them are on this machine, and share its memory."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", count())) if count() > 1 else 1
 
 
 def leads() -> bool:
@@ -109,9 +117,10 @@ def own_device(wanted: str) -> torch.device:
         return torch.device("cpu")
     if wanted not in ("auto", "cuda"):
         raise InputError(f"device={wanted}: each process of torchrun takes a GPU of its own; set device=auto or cpu")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", count()))
-    if here > there:
-        raise InputError(f"torchrun started {here} processes on a machine with {there} GPUs: lower --nproc_per_node")
+    if count_here() > there:
+        raise InputError(
+            f"torchrun started {count_here()} processes on a machine with {there} GPUs: lower --nproc_per_node"
+        )
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
 
 
@@ -196,19 +205,19 @@ def _wait_for(team: Team, what: str) -> None:
 
 def agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
     """``stop`` that is true in all processes as soon as it is in one; all have to ask it equally often."""
+    return stop if _team is None else lambda: anywhere([stop()])[0]
+
+
+def anywhere(facts: Sequence[bool]) -> list[bool]:
+    """Which of the ``facts`` hold in any process; all have to ask, of equally many."""
     if _team is None:
-        return stop
+        return list(facts)
     import torch
     from torch import distributed
 
-    talk = _team.talk
-
-    def asked() -> bool:
-        flag = torch.tensor([stop()], dtype=torch.int32)
-        collective(lambda: distributed.all_reduce(flag, distributed.ReduceOp.MAX, group=talk))
-        return bool(flag)
-
-    return asked
+    flags, talk = torch.tensor(facts, dtype=torch.int32), _team.talk
+    collective(lambda: distributed.all_reduce(flags, distributed.ReduceOp.MAX, group=talk))
+    return [bool(flag) for flag in flags.tolist()]
 
 
 def collective(work: Callable[[], T]) -> T:
@@ -236,6 +245,47 @@ def reason_for(error: Exception) -> str:
                 found: str = _team.store.get(FAILURE).decode()
                 return found
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def told_of_failure(record: Callable[[str, str], None]) -> Iterator[None]:
+    """Within, a leader that another process's failure has left in a wait that never ends does not stay there.
+
+    On GPUs a pass waits for the part of a process that is gone, and nothing interrupts it; ``torchrun`` would kill the
+    leader with nothing recorded. So a thread looks for the other's word, and, unless what is within has ended a little
+    later, calls ``record(reason, details)`` and ends this process with status 1.
+    """
+    if _team is None or not leads():
+        yield
+        return
+    over, turn = threading.Event(), threading.Lock()
+    arguments = (_team.store.clone(), over, turn, record)  # a connection of its own: the other is the main thread's
+    threading.Thread(target=_look_for_failure, args=arguments, daemon=True).start()
+    try:
+        yield
+    finally:
+        with turn:
+            over.set()
+
+
+def _look_for_failure(
+    store: Any, over: threading.Event, turn: threading.Lock, record: Callable[[str, str], None]
+) -> None:
+    try:
+        while not store.check([FAILURE]):
+            if over.wait(LOOK_EVERY):
+                return
+        reason = store.get(FAILURE).decode()
+    except RuntimeError:  # the store is gone, and torchrun with it
+        return
+    if over.wait(GRACE):
+        return
+    with turn:
+        if not over.is_set():
+            try:
+                record(reason, "The first process was waiting for it.")
+            finally:
+                leave(1)
 
 
 def leave(status: int) -> None:

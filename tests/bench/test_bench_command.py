@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sanm.bench.__main__ import main
+from sanm.bench.report import known_card
 
 TINY = ("model=preact_tiny", "trainer.batch_size=8", "device=cpu", "bench.steps=1")
 
@@ -128,6 +129,24 @@ def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.Captu
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert len(errors) == 1
     assert said in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "card"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA A100-SXM4-40GB", "A100"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA L40", ""),
+        ("NVIDIA H100 PCIe", ""),
+        ("NVIDIA A100-PCIE-40GB", ""),
+        ("NVIDIA H100 NVL", ""),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", ""),
+    ],
+)
+def test_the_peak_is_that_of_the_card_itself_or_unknown(name: str, card: str) -> None:
+    assert known_card(name) == card
 
 
 def test_help_says_how_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from sanm.data.datasets import _decoded, load
@@ -145,10 +149,13 @@ def test_shrinking_is_antialiased(root: Path) -> None:
 def test_second_load_does_not_decode(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_folder(root)
     assert sorted(path.name for path in (root / ".sanm_cache").iterdir()) == [
+        ".test-16.npy.lock",
+        ".train-16.npy.lock",
         "test-16.json",
         "test-16.npy",
         "train-16.json",
         "train-16.npy",
+        "train-16.statistics.json",
     ]
     refuse_to_decode(monkeypatch)
     second = load_folder(root)
@@ -188,6 +195,47 @@ def test_damaged_cache_is_made_again(root: Path, damage: str) -> None:
     assert torch.equal(load_folder(root).train.images(), expected)
     assert np.load(array).shape == (4, 3, 16, 16)
     assert [row[0] for row in json.loads(description.read_text())["files"]] == list(load_folder(root).train.keys)
+
+
+def test_what_a_killed_process_left_of_an_array_is_removed(root: Path) -> None:
+    cache = root / ".sanm_cache"
+    cache.mkdir()
+    for name in (".train-16.npy.123.part", ".train-32.npy.123.part"):
+        (cache / name).write_bytes(b"half")
+    load_folder(root)
+    assert [path.name for path in cache.glob(".*.part")] == [".train-32.npy.123.part"], "that may be underway"
+
+
+def test_one_process_decodes_and_others_wait_for_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = load_folder(root).train.images().clone()
+    description = root / ".sanm_cache" / "train-16.json"
+    hidden = description.rename(root / ".sanm_cache" / "hidden")
+    refuse_to_decode(monkeypatch)
+    found, said = [], ""
+    with FileLock(root / ".sanm_cache" / ".train-16.npy.lock"):
+        other = threading.Thread(target=lambda: found.append(load_folder(root).train.images()))
+        other.start()
+        while not said and other.is_alive():
+            said = capsys.readouterr().out
+        hidden.rename(description)
+    other.join()
+    assert said == f"decode   {root}/.sanm_cache/train-16.npy: another process is at it, waiting for it\n"
+    assert torch.equal(found[0], expected)
+
+
+@pytest.mark.parametrize(("number", "kept"), [(errno.ENOLCK, True), (errno.EROFS, False)])
+def test_a_disk_without_locks_is_written_and_one_that_takes_none_is_not(
+    root: Path, tmp_path: Path, number: int, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: FileLock, timeout: float = 0) -> None:
+        raise OSError(number, "not here")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with nullcontext() if kept else pytest.warns(UserWarning, match="decoded images are not kept"):
+        load_folder(root, cache_dir=str(tmp_path / "cache"))
+    assert bool(list(tmp_path.glob("cache/*/*.npy"))) == kept
 
 
 def test_chosen_cache_folder(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,21 +384,22 @@ def test_only_bad_images(root: Path) -> None:
         load_folder(root, skip_bad=True)
 
 
-def test_neither_disk_nor_memory_takes_the_images(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_disk_nor_memory_takes_the_images(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = {"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 3000}
     monkeypatch.setattr(os, "sysconf", lambda name: memory[name])
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(5000, 3000, 2000))
     refused = (
         r"4 images of data\.image_size=16 are 3\.07e-06 GB, this machine's memory is 3e-06 GB, and on no disk that it "
-        r"may take: unused/.* has less than the 3\.07e-06 GB left that they take \(data\.cache_dir\): lower"
+        r"may take: .*/unused/.* has less than the 3\.07e-06 GB left that they take \(data\.cache_dir\): "
+        r"lower data\.image_size, or list a part of them in a table for data=csv"
     )
     with monkeypatch.context() as patched:
         refuse_to_decode(patched)
         with pytest.raises(InputError, match=refused):
-            load_folder(root)
+            load_folder(root, tmp_path / "unused")
     memory["SC_PAGE_SIZE"] = 3100
     with pytest.warns(UserWarning, match="decoded images are not kept"):
-        assert len(load_folder(root).train.images()) == 4
+        assert len(load_folder(root, tmp_path / "unused").train.images()) == 4
 
 
 def test_more_images_than_memory_stay_on_the_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

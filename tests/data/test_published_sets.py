@@ -163,8 +163,9 @@ def test_clothing1m_files_that_are_not_there(clothing: Path) -> None:
 
 
 def test_a_million_images_do_not_fit_and_that_is_said_before_any_is_opened(
-    clothing: Path, monkeypatch: pytest.MonkeyPatch
+    clothing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # whose folder "unused" is made
     monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 5, "SC_PAGE_SIZE": 4000}.__getitem__)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(50_000, 30_000, 20_000))
     for key in SHOPS:

@@ -17,12 +17,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from sanm.data import streaming
+from sanm.data import pixels, streaming
 from sanm.data.pixels import mean_and_std
 from sanm.data.stored import StoredImages
 from sanm.data.streaming import Reader, told_of_lost_readers
 from sanm.data.types import rows
-from sanm.errors import ReadingError
+from sanm.errors import InputError, ReadingError
 from tests.conftest import ROOT
 
 
@@ -89,6 +89,40 @@ def test_another_file_in_its_place_is_not_read(stored: StoredImages) -> None:
     np.save(other, np.zeros((40, 3, 6, 5), np.uint8))
     os.replace(other, stored.path)
     assert torch.equal(stored[:], pictures())
+
+
+def test_statistics_are_counted_once_for_a_file_and_a_selection_of_it(
+    stored: StoredImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    count = pixels._counted
+    monkeypatch.setattr(pixels, "_counted", lambda images: counted.append(len(images)) or count(images))
+    first, half = np.arange(10), np.arange(20) * 2
+    for _ in range(2):
+        for chosen in (np.arange(40), first, half):
+            expected = count(pictures()[torch.from_numpy(chosen)])
+            assert mean_and_std(rows(StoredImages(stored.path), chosen)) == expected
+    assert counted == [40, 10, 20]
+    beside = stored.path.with_suffix(".statistics.json")
+    for damage in ("{", "[]", '{"array": null}'):
+        beside.write_text(damage)
+        assert mean_and_std(stored) == count(pictures())
+    assert counted[3:] == [40] * 3
+    np.save(stored.path.with_name("other.npy"), 255 - pictures().numpy())
+    os.replace(stored.path.with_name("other.npy"), stored.path)
+    assert mean_and_std(StoredImages(stored.path)) == count(255 - pictures()), "another file, no longer and no shorter"
+    assert mean_and_std(stored) == count(pictures()), "who has the old one open has its statistics"
+
+
+def test_statistics_that_cannot_be_kept_are_counted_again(
+    stored: StoredImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, write: object) -> None:
+        raise InputError("no space left")
+
+    monkeypatch.setattr(pixels, "write_atomically", full)
+    assert mean_and_std(stored) == mean_and_std(pictures())
+    assert not stored.path.with_suffix(".statistics.json").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
@@ -206,3 +240,7 @@ def test_too_little_shared_memory_is_said_and_read_without(
     assert not readers()
     with warnings.catch_warnings(action="error"):
         assert len(list(reader.read(stored, torch.arange(40).split(1)))) == 40
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.warns(UserWarning, match=r"of which 0\.000512 MB are left to this process"):
+        reader.read(stored, torch.arange(40).split(1))

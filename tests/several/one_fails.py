@@ -1,8 +1,14 @@
-"""``sanm.run`` whose second process alone fails, in its fourth step."""
+"""``sanm.run`` whose second process alone fails, in its fourth step.
+
+With ``LEADER_WAITS`` in the environment the first one stays in that step, as in a pass on a GPU that waits for the
+other.
+"""
 
 from __future__ import annotations
 
+import os
 import runpy
+import time
 
 import torch
 from torch import Tensor
@@ -19,6 +25,8 @@ class Failing(Trainer):
         self.steps += 1
         if self.steps == 4 and not processes.leads():
             raise torch.OutOfMemoryError("out of memory, for once")
+        if self.steps == 4 and "LEADER_WAITS" in os.environ:
+            time.sleep(600)
         return super()._train_step(turn, draw, epoch, progress)
 
 

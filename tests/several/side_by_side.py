@@ -42,12 +42,32 @@ def trained(method: str, components: str) -> dict[str, Tensor]:
     return {**tensors, "loss": torch.tensor(loss), "predicted": predicted, "drawn": trainer.random.device.get_state()}
 
 
+class Withholding(nn.Module):
+    """What it is given; its gradient is None for no rows, as that of torch's ``SyncBatchNorm`` is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        given: Tensor = _Withheld.apply(x)
+        return given
+
+
+class _Withheld(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor | None:
+        return gradients[0] if gradients[0].numel() else None
+
+
 class Dropping(Network):
-    """Convolution, batch norm, dropout: all that can tell parts of a batch from the whole."""
+    """Convolution, batch norm, dropout: all that can tell parts of a batch from the whole; and what never learns."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), ChannelDropout(0.5))
+        convolution = nn.Conv2d(3, 8, 3, padding=1)
+        self.body = nn.Sequential(convolution, nn.BatchNorm2d(8), Withholding(), nn.ReLU(), ChannelDropout(0.5))
+        self.unused = nn.Parameter(torch.ones(2))
         self.classifier = nn.Linear(8, 4)
 
     def features(self, x: Tensor) -> Tensor:

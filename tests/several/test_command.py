@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
+from sanm import run
 from sanm.bench.__main__ import main as bench
+from sanm.errors import InputError
 from sanm.predict.__main__ import main as predict
-from sanm.run import REFUSED, REQUEUE
-from tests.conftest import ROOT, SMALL
+from sanm.run import FAILED, REFUSED, REQUEUE
+from sanm.several import processes
+from tests.conftest import ROOT, SMALL, config_of
 from tests.several.torchrun import torchrun, workers
 
 RUN = (*SMALL, "base_method=ce", "trainer.epochs=8", "components=full", "device=cpu")
@@ -119,7 +123,12 @@ def test_begun_alone_and_finished_by_two(tmp_path: Path, undisturbed: Path) -> N
     assert json.loads(result.read_text())["processes"] == 2
 
 
-def test_a_process_that_fails_says_why_in_the_record(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leader_waits", [False, True])
+def test_a_process_that_fails_says_why_in_the_record(
+    leader_waits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if leader_waits:
+        monkeypatch.setenv("LEADER_WAITS", "1")
     with torchrun("tests.several.one_fails", *RUN, f"runs_dir={tmp_path}") as process:
         out, _ = process.communicate(timeout=300)
         assert process.returncode
@@ -127,6 +136,28 @@ def test_a_process_that_fails_says_why_in_the_record(tmp_path: Path) -> None:
     reason = failure.read_text().partition("\n")[0]
     assert reason == "process 2 of 2: out of memory, for once"
     assert f": {reason} (see " in out
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "at_once"),
+    [(InputError("no space left"), REFUSED, True), (FAILED, FAILED, True), (REQUEUE, REQUEUE, False), (0, 0, False)],
+)
+def test_a_leader_that_ends_before_the_others_does_not_wait_for_them(
+    outcome: InputError | int, status: int, at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would wait, the end of the group, does so over NCCL alone."""
+
+    def lead(*_: object) -> int:
+        if isinstance(outcome, InputError):
+            raise outcome
+        return outcome
+
+    left: list[int] = []
+    monkeypatch.setattr(run, "_lead", lead)
+    monkeypatch.setattr(processes, "joined", nullcontext)
+    monkeypatch.setattr(processes, "leave", left.append)
+    assert run._train_together(config_of(), [], lambda: False, None) == status
+    assert left == ([status] if at_once else [])
 
 
 REFUSALS = [
@@ -176,7 +207,6 @@ def test_what_is_not_a_run_is_for_one_process(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
 def test_more_processes_than_gpus_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sanm.errors import InputError
     from sanm.several.processes import own_device
 
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2")):

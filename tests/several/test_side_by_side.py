@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from sanm.several.batch_norm import SyncBatchNormOfAnyRows
 from sanm.several.passes import sizes_of_parts
 from tests.several import side_by_side
 from tests.several.side_by_side import CASES, Found, gradients, trained
@@ -48,6 +50,18 @@ def test_a_step_is_the_same_in_double_precision_whatever_the_rows(rows: int, of_
         assert found[f"{rows} rows"].keys() == alone.keys()
         for name, tensor in alone.items():
             torch.testing.assert_close(found[f"{rows} rows"][name], tensor, rtol=1e-10, atol=1e-12, msg=name)
+
+
+@pytest.mark.parametrize(("rows", "type_sent"), [(0, torch.float32), (2, torch.bfloat16)])
+def test_no_rows_reach_torchs_batch_norm_in_the_type_of_the_statistics_of_others(
+    rows: int, type_sent: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs on GPUs alone, so that this is what it is given."""
+    given = []
+    monkeypatch.setattr(nn.SyncBatchNorm, "forward", lambda norm, x: given.append(x.dtype) or x.clone())
+    made = SyncBatchNormOfAnyRows(3)(torch.ones(rows, 3, 2, 2, dtype=torch.bfloat16))
+    assert given == [type_sent]
+    assert (made.shape, made.dtype) == ((rows, 3, 2, 2), torch.bfloat16)
 
 
 def test_state_that_differs_is_named_in_every_process(of_two: list[Found]) -> None:

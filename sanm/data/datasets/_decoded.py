@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,11 +11,13 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -22,7 +25,7 @@ from sanm.data.bad_entries import REMEDY
 from sanm.data.stored import StoredImages
 from sanm.data.types import LeftOut, Pixels
 from sanm.errors import InputError
-from sanm.files import write_atomically
+from sanm.files import remove_partial_files, write_atomically
 
 Array = NDArray[np.uint8]
 
@@ -30,8 +33,15 @@ AT_ONCE = 1024
 """Images decoded before they are written: what decoding takes of the memory."""
 SILENCE = 60
 """Seconds after which a long decoding says how far it is."""
+LOOK_EVERY = 0.5
+"""Seconds between looks whether another process has decoded what both want."""
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a disk says that has none; processes may then decode beside each other."""
 HEADER = 128
 """Bytes of an array file before its pixels, however many images it turns out to hold."""
+
+
+SUBSET = "use a part of them with data.subset=N"
 
 
 class Kept(NamedTuple):
@@ -50,8 +60,9 @@ class DecodedImages:
     asked for.
     """
 
-    def __init__(self, root: Path, size: int, chosen: str | None, fallback: Path) -> None:
-        self.root, self.size = root, size
+    def __init__(self, root: Path, size: int, chosen: str | None, fallback: Path, fewer: str = SUBSET) -> None:
+        """``fewer`` ends the refusal of images that fit nowhere: how to use a part of them."""
+        self.root, self.size, self.fewer = root, size, fewer
         own = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
         if chosen:
             self.places = [Path(chosen).expanduser() / own]
@@ -114,25 +125,17 @@ class DecodedImages:
 
     def _decoded(self, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]) -> Kept:
         """Decode into the first place that takes it, or into memory."""
-        needed, reason = len(keys) * bytes_of_image(self.size), ""
+        reason = ""
         for place in self.places:
-            array, description = self._paths(place, part)
-            decoding = _Decoding(self.root, keys, self.size, gone)
             try:
                 place.mkdir(parents=True, exist_ok=True)
-                if shutil.disk_usage(place).free < needed:
-                    raise InputError(f"{place} has less than the {needed / 1e9:.3g} GB left that they take")
-                # A description stands only beside the array it describes, whenever this is interrupted.
-                description.unlink(missing_ok=True)
-                write_atomically(array, decoding.write)
-                kept = fingerprint | ({"bad": decoding.bad} if decoding.bad else {})
-                text = json.dumps(kept).encode()
-                if not decoding.unsure:
-                    write_atomically(description, lambda handle, text=text: handle.write(text))  # type: ignore[misc]
-                return Kept(self._nothing() if len(decoding.bad) == len(keys) else StoredImages(array), decoding.bad)
+                with _alone_with(self._paths(place, part)[0]):
+                    found = self._kept(place, part, fingerprint)  # by another process, a moment ago
+                    return found or self._decoded_into(place, part, keys, fingerprint, gone)
             except (OSError, InputError) as error:
                 reason = str(error)
-        check_fits_memory(len(keys), self.size, f", and on no disk that it may take: {reason} (data.cache_dir)")
+        no_disk = f", and on no disk that it may take: {reason} (data.cache_dir)"
+        check_fits_memory(len(keys), self.size, no_disk, self.fewer)
         warnings.warn(
             f"decoded images are not kept, the next run decodes again (data.cache_dir): {reason}", stacklevel=6
         )
@@ -140,8 +143,46 @@ class DecodedImages:
         chunks = list(decoding.chunks())
         return Kept(torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing(), decoding.bad)
 
+    def _decoded_into(
+        self, place: Path, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]
+    ) -> Kept:
+        """Decode into files there. Raises InputError or OSError when it does not take them."""
+        needed = len(keys) * bytes_of_image(self.size)
+        if shutil.disk_usage(place).free < needed:
+            raise InputError(f"{place} has less than the {needed / 1e9:.3g} GB left that they take")
+        array, description = self._paths(place, part)
+        decoding = _Decoding(self.root, keys, self.size, gone)
+        # A description stands only beside the array it describes, whenever this is interrupted.
+        description.unlink(missing_ok=True)
+        write_atomically(array, decoding.write)
+        kept = fingerprint | ({"bad": decoding.bad} if decoding.bad else {})
+        text = json.dumps(kept).encode()
+        if not decoding.unsure:
+            write_atomically(description, lambda handle: handle.write(text))
+        return Kept(self._nothing() if len(decoding.bad) == len(keys) else StoredImages(array), decoding.bad)
+
     def _nothing(self) -> Pixels:
         return torch.empty((0, 3, self.size, self.size), dtype=torch.uint8)
+
+
+@contextmanager
+def _alone_with(array: Path) -> Iterator[None]:
+    """Within, no other process decodes into the file, and what one that was killed has left of it is gone."""
+    lock = FileLock(array.with_name(f".{array.name}.lock"), mode=0o666, poll_interval=LOOK_EVERY)  # anybody's
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"decode   {array}: another process is at it, waiting for it", flush=True)
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        if lock.is_locked:
+            remove_partial_files(array.parent, array.name)
+        yield
+    finally:
+        lock.release()
 
 
 class _Decoding:
@@ -191,15 +232,15 @@ def bytes_of_image(size: int) -> int:
     return 3 * size * size
 
 
-def check_fits_memory(count: int, size: int, why: str = "") -> None:
+def check_fits_memory(count: int, size: int, why: str = "", fewer: str = SUBSET) -> None:
     """Raises InputError when so many images of that size are more than this machine's memory; ``why`` they have to be
-    in it ends the reason.
+    in it ends the reason, how to use ``fewer`` the remedy.
     """
     needed, there = count * bytes_of_image(size), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > there:
         raise InputError(
             f"{count} images of data.image_size={size} are {needed / 1e9:.3g} GB, this machine's memory is "
-            f"{there / 1e9:.3g} GB{why}: lower data.image_size, or use a part of them with data.subset=N"
+            f"{there / 1e9:.3g} GB{why}: lower data.image_size, or {fewer}"
         )
 
 

@@ -22,6 +22,8 @@ from sanm.image_tree import EXTENSIONS, ignored, images_below
 
 EXPECTED = "expected train/<class>/<images> and, if there are any, test/<class>/<images> below data.root"
 
+FEWER = "list a part of them in a table for data=csv (data.subset does not help, all are decoded for their statistics)"
+
 
 class _Split(NamedTuple):
     keys: list[str]  # paths relative to the root, POSIX style; by class, then by path
@@ -38,7 +40,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     ``skip_bad``, images that cannot be decoded; warns about a class that the test part lacks.
     """
     root = root_of(settings, EXPECTED)
-    decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir)
+    decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir, FEWER)
     class_names = _class_names(root / "train")
     if len(class_names) < 2:
         raise InputError(f"{root / 'train'} has one class folder only ({class_names[0]}): two or more are needed")
