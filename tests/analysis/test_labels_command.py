@@ -127,6 +127,17 @@ def test_a_network_that_agrees_with_all_labels_is_pointed_at(
     )
 
 
+def test_noise_that_the_run_put_on_the_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_labelled_run(tmp_path / "run", noise={"name": "symmetric", "rate": 0.2})
+    assert main([str(run)]) == 0
+    line = "the run itself put noise on the labels (noise=symmetric noise.rate=0.2): what is suspected here are the labels"
+    assert line in said(capsys)
+    assert line in (run / "labels" / "health.md").read_text()
+    for name in ("none", "human"):
+        assert main([str(write_labelled_run(tmp_path / name, noise={"name": name}))]) == 0
+        assert "the run itself" not in said(capsys)
+
+
 def test_names_are_text_whatever_they_look_like(tmp_path: Path) -> None:
     names = ("NA", "1.0", "<b>a|b</b>")
     run = write_labelled_run(tmp_path / "run", names=names, keys=("", "null", "a,b", '"', "ü", "<i>"))
