@@ -187,6 +187,9 @@ def test_top_names_the_most_probable(tmp_path: Path, digits: RunDirectory, pictu
         (["RUN", "other.csv"], "its first line has no column 'file' ('name,label')"),
         (["RUN", "header.csv"], "names no files"),
         (["RUN", "short.csv"], "short.csv, line 3: names no file"),
+        (["RUN", "nul.csv"], "nul.csv, line 2: names no file"),
+        (["RUN", "open.csv"], "open.csv is no intact table (line 3: unexpected end of data)"),
+        (["RUN", "long.csv"], "its first line has no column 'file' ('xxx"),
         (["gone", "a.png"], "gone is not there: give a model.pt, or the folder of a finished run"),
         (["other.csv", "a.png"], "other.csv is no intact model.pt"),
         (["RUN", "a.png", "--batch_size", "0"], "--batch_size 0: must be at least 1"),
@@ -212,6 +215,9 @@ def test_bad_input_is_one_line(
     (tmp_path / "other.csv").write_text("name,label\na.png,1\n")
     (tmp_path / "header.csv").write_text("file\n")
     (tmp_path / "short.csv").write_text("label,file\n1,a.png\n2\n")
+    (tmp_path / "nul.csv").write_text("file\na\0.png\n")
+    (tmp_path / "open.csv").write_text('file,label\na.png,1\n"b.png,1\n')
+    (tmp_path / "long.csv").write_text("x" * 140_000 + ",file\n")
     assert main([str(digits.path) if word == "RUN" else word for word in words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error    ")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sanm.data.datasets.image_folder import check_names
 from sanm.errors import InputError
-from sanm.image_table import DELIMITERS
+from sanm.image_table import DELIMITERS, filled_lines, header_fields, is_file_name
 from sanm.image_tree import EXTENSIONS, images_below
 
 TABLES = (".csv", ".tsv")
@@ -54,26 +52,20 @@ def _files_in(table: Path) -> list[str]:
         raise InputError(f"{table} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{table} is not UTF-8 text (byte {error.start}): save it as such") from error
-    header = text.partition("\n")[0]
     for delimiter in DELIMITERS:
-        names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
+        names = header_fields(text, delimiter)
         if COLUMN in names:
             return _column(table, text, delimiter, names.index(COLUMN))
+    header = text.partition("\n")[0]
     raise InputError(f"{table}: its first line has no column {COLUMN!r} ({header.strip()[:80]!r}): name one so")
 
 
 def _column(table: Path, text: str, delimiter: str, position: int) -> list[str]:
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     found: list[str] = []
-    try:
-        for fields in reader:
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) <= position or not fields[position].strip():
-                raise InputError(f"{table}, line {reader.line_num}: names no file; mend it, or remove it")
-            found.append(fields[position].strip())
-    except csv.Error as error:
-        raise InputError(f"{table} is no intact table (line {reader.line_num}: {error})") from error
+    for line, fields in filled_lines(text, delimiter, str(table)):
+        if len(fields) <= position or not is_file_name(fields[position]):
+            raise InputError(f"{table}, line {line}: names no file; mend it, or remove it")
+        found.append(fields[position])
     if len(found) < 2:
         raise InputError(f"{table} names no files: it has a header alone")
     return found[1:]
