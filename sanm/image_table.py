@@ -54,7 +54,8 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
 
     ``columns`` says how ``file``, ``label``, ``split`` and ``true_label`` are called; the last two, where that is None,
     are the columns of these names, if there are any. ``root`` None is the table's own folder. Empty lines are passed
-    over. Where all labels are whole numbers, ``3.0`` is read as ``3``, in labels and true labels. Raises InputError when the file is not there, is no such table or lacks a column.
+    over. Where all labels are whole numbers, ``3.0`` is read as ``3``, in labels and true labels. Raises InputError
+    when the file is not there, is no such table or lacks a column.
     """
     place = Path(path).expanduser()
     folder = Path(root).expanduser() if root else place.parent

@@ -156,6 +156,19 @@ def test_a_bad_image_stops_all_or_is_left_out(
     assert not (tmp_path / "no.csv").exists()
 
 
+def test_files_in_a_folder_that_are_no_images_are_said(
+    tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.gif"):
+        paint(tmp_path / "in" / name)
+    for name in ("c.heic", "d.txt", ".hidden"):
+        (tmp_path / "in" / name).write_text("no image")
+    assert main([str(digits.path), str(tmp_path / "in"), "--out", str(tmp_path / "p.csv")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"warning  2 files below {tmp_path / 'in'} are no images by the extension (.heic, .txt): left out"
+    assert [Path(row["file"]).name for row in read(tmp_path / "p.csv")] == ["a.png", "b.gif"]
+
+
 def test_never_overwrites_unless_told(tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     paint(tmp_path / "a.png")
     out = tmp_path / "p.csv"

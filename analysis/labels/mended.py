@@ -60,6 +60,7 @@ class _Table:
 
     rows: list[tuple[str, ...]] = field(default_factory=list)  # as `COLUMNS`
     mended: int = 0
+    mended_from: set[str] = field(default_factory=set)  # classes that lost samples
     unseen: int = 0
     corrected: int = 0
     there: set[str] = field(default_factory=set)  # which of the run's samples were found
@@ -113,7 +114,7 @@ def _as_table(record: Record, chosen: pd.DataFrame, suspected: int, places: Plac
             f"--fix {fix}: {missing} of the suspected samples are not in the data any more: give --root FOLDER (and "
             "--table FILE for data=csv) where the data of this run are"
         )
-    _check_classes(table, {record.class_names[label] for label in record.given.tolist()}, fix)
+    _check_classes(table, fix)
     relabelled, removed = (table.mended, 0) if fix == "relabel" else (0, table.mended)
     assert places.root is not None  # or there was no table
     root = str(places.root.resolve())
@@ -144,14 +145,15 @@ def _table(record: Record, rows: list[_Row], suggested: Mapping[str, str], fix: 
             table.add(row, was, was)
         else:
             table.mended += 1
+            table.mended_from.add(was)
             if fix == "relabel":
                 table.add(row, suggested[row.file], was)
     return table
 
 
-def _check_classes(table: _Table, given: set[str], fix: Fix) -> None:
-    """Raises `InputError` where a class of which the run had samples has none any more."""
-    if gone := sorted(given - {label for _, label, split, *_ in table.rows if split == "train"}):
+def _check_classes(table: _Table, fix: Fix) -> None:
+    """Raises `InputError` where a class that lost samples has none any more."""
+    if gone := sorted(table.mended_from - {label for _, label, split, *_ in table.rows if split == "train"}):
         instead = "raise --confidence" if fix == "relabel" else "use --fix relabel"
         raise InputError(f"--fix {fix} would leave no training sample of {gone[0]!r}: {instead}")
 

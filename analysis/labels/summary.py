@@ -28,8 +28,8 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
         )
     if noise := _noise_of_the_run(record):
         said.append(
-            f"the run itself put noise on the labels ({noise}): what is suspected here are the labels that it trained on, "
-            "not those of the data"
+            f"the run itself put noise on the labels ({noise}): what is suspected here are the labels that it "
+            "trained on, not those of the data"
         )
     agreed = float((record.predicted == record.given).mean())
     if agreed >= NEARLY_ALL:

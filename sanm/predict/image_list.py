@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from typing import NamedTuple
 from sanm.data.datasets.image_folder import check_names
 from sanm.errors import InputError
 from sanm.image_table import DELIMITERS, filled_lines, header_fields, is_file_name
-from sanm.image_tree import EXTENSIONS, images_below
+from sanm.image_tree import EXTENSIONS, files_below, is_image, no_images
 
 TABLES = (".csv", ".tsv")
 COLUMN = "file"
@@ -25,7 +26,8 @@ class ImageFile(NamedTuple):
 def listed(given: Sequence[str]) -> list[ImageFile]:
     """The images of files, folders (by path) and tables (in their order), as often as they are named.
 
-    Raises InputError for what is not there, for a folder without images, and for a table without files.
+    Raises InputError for what is not there, for a folder without images, and for a table without files;
+    warns about files in folders that are no images by their names.
     """
     found = [image for each in given for image in _of_one(Path(each).expanduser())]
     check_names([image.name for image in found], Path.cwd())
@@ -34,9 +36,12 @@ def listed(given: Sequence[str]) -> list[ImageFile]:
 
 def _of_one(place: Path) -> list[ImageFile]:
     if place.is_dir():
-        paths = sorted(images_below(place))
+        files = sorted(files_below(place))
+        paths = [path for path in files if is_image(path)]
         if not paths:
             raise InputError(f"{place} has no images ({' '.join(EXTENSIONS)}): give another folder, or the files")
+        if said := no_images(files, str(place)):
+            warnings.warn(said, stacklevel=4)
         return [ImageFile(str(path), path) for path in paths]
     if not place.exists():
         raise InputError(f"{place} is not there: give images, folders of them, or CSV files with a column {COLUMN}")
