@@ -100,7 +100,8 @@ def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
         paint(root / "train" / name)
     paint(root / "Val" / "cat" / "0.png")
     (root / "validation").mkdir()
-    with pytest.warns(UserWarning) as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         assert len(load_folder(root).train.keys) == 4
     assert [str(each.message) for each in caught if each.category is UserWarning] == [
         f"{root}: 4 files below train are no images by the extension (.heic, none): left out",
