@@ -35,6 +35,8 @@ def resume(path: Path, load: Callable[[Mapping[str, Any]], None]) -> dict[str, A
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         load(saved["trainer"])
+    except torch.OutOfMemoryError:  # nothing is wrong with the file
+        raise
     except UNREADABLE as error:
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path} cannot be read ({reason}): delete it to start this run again") from error

@@ -40,6 +40,11 @@ def _compiled(plain: Callable[[Tensor], Tensor], batch_size: int, scanned: int) 
     return features
 
 
+def forget_compiled() -> None:
+    """Drop what was compiled for earlier runs of this process: it counts towards the limit, though nobody calls it."""
+    torch.compiler.reset()
+
+
 def check_compiler(device: torch.device) -> None:
     """Raises InputError when nothing can be compiled for the device."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sanm.errors import InputError
+from sanm.identity import PUBLISHED_IMAGENET_WEIGHTS
 from sanm.schema import Schema
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -37,6 +38,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "base_method.guess_on": POOLS,
     "noise.convention": ("inclusive", "exclusive"),
     "noise.definition": ("superclass_next", "superclass_uniform", "superclass_pair", "block5", "pair_100"),
+    "noise.kind": ("symmetric", "asymmetric", "pair_flip", "instance", "human"),
     "noise.key": ("aggre", "random1", "random2", "random3", "worse", "fine"),
     "data.train_part": ("noisy", "clean"),
     "noise.scale": ("raw", "unit", "normalised"),
@@ -119,7 +121,7 @@ RANGES: dict[str, Range] = {
     "data.validation": Range(0, 0.5),
     "data.augment.crop_padding": Range(0),
     "data.augment.crop": Range(8),
-    "data.classes": Range(2),
+    "data.classes": Range(2, 1000),
     "data.image_size": Range(8, 1024),
     "trainer.epochs": Range(1),
     "trainer.batch_size": Range(2),
@@ -148,7 +150,8 @@ def from_table(path: str, *, _root_: DictConfig) -> Any:
     """
     setting = path.replace(".tables.", ".")
     rate = OmegaConf.select(_root_, "noise.rate")
-    place = {"data": _root_.data.name, "noise": _root_.noise.name, "noise.rate": rate}
+    noise = OmegaConf.select(_root_, "noise.kind") or _root_.noise.name  # of labels in a file
+    place = {"data": _root_.data.name, "noise": noise, "noise.rate": rate}
     node: Any = OmegaConf.to_container(OmegaConf.select(_root_, path))
     for key, value in place.items():
         if not isinstance(node, dict):
@@ -239,6 +242,9 @@ def _check_combinations(config: Plain) -> None:
         raise InputError("pretrain=file needs pretrain.path=FILE, a checkpoint to start from")
     if config["pretrain"]["name"] == "imagenet" and config["model"]["name"] != "imagenet_resnet":
         raise InputError("pretrain=imagenet fits imagenet_resnet18 and imagenet_resnet50 alone: choose one as model")
+    if config["pretrain"]["name"] == "imagenet" and config["model"]["depth"] not in PUBLISHED_IMAGENET_WEIGHTS:
+        depths = ", ".join(map(str, PUBLISHED_IMAGENET_WEIGHTS))
+        raise InputError(f"model.depth={config['model']['depth']}: pretrain=imagenet has weights for {depths}")
     if config["mask_source"]["name"] == "pretrained" and config["mask_source"]["input_size"] is None:
         raise InputError(
             "mask_source.name=pretrained needs an input_size; choose mask_source=pretrained, which has one"

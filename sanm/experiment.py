@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sanm import checkpoint, provenance, samples
+from sanm.compilation import forget_compiled
 from sanm.data import UNKNOWN, Data, prepare
 from sanm.data.bad_entries import warn_of
 from sanm.data.noise import write_dividemix_json
@@ -73,6 +74,8 @@ def run(
     if not resumed:
         encoder = processes.from_leader("encoder", lambda: encoder_for(config, data.train, device, command, stop))
     provenance.reset_peak_memory(device)
+    if config["trainer"]["compile"]:
+        forget_compiled()
     trainer, scorer = Trainer(config, data.train, device, encoder), Scorer(data)
     directory.begin(identity)
     print(f"images   {trainer.bank.source}", flush=True)
@@ -270,7 +273,8 @@ def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, 
         "label_quality.csv",
         ("index", "key", "given_label", "predicted_label", "clean_probability", "confidence"),
         [
-            (index, key, names[label], names[guess], f"{clean:.6f}", f"{sure:.6f}")
+            # of the clean probability every digit: most of the suspects are within a millionth of 0, and it ranks them
+            (index, key, names[label], names[guess], f"{clean:.9g}", f"{sure:.6f}")
             for index, key, label, guess, clean, sure in zip(
                 train.index.tolist(), train.keys, given, classes, probability, confidence, strict=True
             )

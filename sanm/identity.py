@@ -37,6 +37,7 @@ CAME_LATER: dict[str, Plain] = {
     "variant": {"masked_target": "method", "unmasked_views": "kept"},
     "noise": {"definition": "superclass_next"},
     "data": {"skip_bad": False},
+    "base_method": {"unlabeled_rows": True},
 }
 """Settings that the first runs did not have, and what they all did: left out then, so that their names stay."""
 

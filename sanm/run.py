@@ -89,7 +89,9 @@ def _train_or_skip(config: dict[str, Any], command: list[str], stop: Stop, watch
 
 def _ended(directory: RunDirectory, retry: bool) -> int | None:
     if directory.status() == "done":
-        print(f"skip     {directory.name}: {directory.accuracies()}", flush=True)
+        left_out = directory.result().get("left_out")
+        without = f" (without {left_out} that left_out.csv names: mended since? delete the folder)" if left_out else ""
+        print(f"skip     {directory.name}: {directory.accuracies()}{without}", flush=True)
         return 0
     if directory.status() == "failed" and not retry:
         print(f"failed   {directory.name}: {directory.failure_reason()} (retry=true takes it again)", flush=True)

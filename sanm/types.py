@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sanm.errors import InputError
+
 
 class Network(nn.Module, ABC):
     """A network in two halves, so that feature maps are at hand: ``features``, and a linear ``classifier`` of them."""
@@ -48,6 +50,11 @@ class Random:
         self.host.bit_generator.state = state["host"]  # type: ignore[assignment]
         device_state = state["device"]
         assert isinstance(device_state, Tensor)
+        if device_state.shape != self.device.get_state().shape:
+            raise InputError(
+                f"this run was begun on another kind of device than {self.device.device.type}, with other random "
+                "numbers: go on there (device=...), or delete its checkpoint.pt to start it again"
+            )
         self.device.set_state(device_state.cpu())
 
 

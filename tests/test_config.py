@@ -94,6 +94,15 @@ def test_every_shipped_option_composes(group: str) -> None:
         (("noise=human", "noise.path=x"), r"noise=human needs noise\.path=FILE"),
         (("noise=human", "noise.path=x", "noise.key=worst"), r"noise\.key=worst: choose one of aggre"),
         (("data=clothing1m", "data.train_part=all"), r"data\.train_part=all: choose one of noisy, clean"),
+        (
+            ("noise=file", "noise.path=x", "noise.kind=random"),
+            r"noise\.kind=random: choose one of symmetric, asymmetric",
+        ),
+        (
+            ("model=imagenet_resnet18", "pretrain=imagenet", "model.depth=20"),
+            r"model\.depth=20: pretrain=imagenet has weights for 18, 34, 50",
+        ),
+        (("data=webvision", "data.classes=3000"), r"data\.classes=3000: must be a number"),
         (("data=csv", "data.augment.crop=64"), r"data\.augment\.crop=64 is more than data\.image_size=32; lower it"),
         (("data=csv", "+data.columns.lable=x"), r"data\.columns\.lable: no such key; there are file, label, split"),
         (("data=csv", "data.columns.label=null"), r"data\.columns\.label=None: must be a word"),
@@ -301,6 +310,22 @@ def test_clothing1m_preset_is_dividemixs_protocol() -> None:
     assert (method["warm_up"], method["lambda_u"], method["alpha"], method["threshold"]) == (1, 0, 0.5, 0.5)
     assert method["confidence_penalty"]
     assert (config["model"]["depth"], config["data"]["augment"]["crop"]) == (50, 224)
+
+
+def test_presets_of_animals_and_food_are_plcs() -> None:
+    for preset, lr, milestones in (("animal10n", 0.1, [50, 75]), ("food101n", 0.005, [10, 20])):
+        trainer = config_of(f"preset={preset}")["trainer"]
+        assert (trainer["lr"], trainer["milestones"]) == (lr, milestones)
+        assert (trainer["momentum"], trainer["weight_decay"]) == (0.0, 1e-3)
+
+
+def test_labels_in_a_file_take_the_settings_of_the_noise_that_they_are_said_to_be() -> None:
+    heavy = ("data=cifar10", "noise=file", "noise.path=labels.json", "noise.rate=0.9", "base_method.lambda_u=50")
+    config = config_of(*heavy)
+    assert (config["base_method"]["threshold"], config["quality"]["window"]) == (0.5, 1)
+    config = config_of(*heavy[:-1], "noise.kind=symmetric")
+    assert (config["base_method"]["threshold"], config["quality"]["window"]) == (0.6, 5)
+    assert config["base_method"]["lambda_u"] == 50
 
 
 def test_imagenet_weights_count_by_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from sanm.experiment import accuracies, check_enough_images
 from sanm.identity import identity
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
+from sanm.trainer import Trainer
+from sanm.types import Predictions
 from tests.conftest import SMALL, config_of
 from tests.data.pictures import paint
 from tests.trained import run_in
@@ -54,6 +56,21 @@ def test_true_labels_change_scores_and_nothing_else(tmp_path: Path, monkeypatch:
     assert differing == {"true", "is_wrong"}
     weights = [torch.load(d.checkpoint, weights_only=True)["trainer"]["modules"] for d in (honest, lied)]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_the_record_tells_every_two_clean_probabilities_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = experiment.Trainer.measure_and_predict
+
+    def doubtful(trainer: Trainer) -> Predictions:
+        predicted = measured(trainer)
+        trainer.quality.probability.copy_(torch.logspace(-30, -1, trainer.quality.probability.shape[1]))
+        return predicted
+
+    monkeypatch.setattr(experiment.Trainer, "measure_and_predict", doubtful)
+    directory = run_in(tmp_path, "base_method=ce", "components=none")
+    with open(directory.path / "label_quality.csv", newline="") as handle:
+        recorded = torch.tensor([float(row["clean_probability"]) for row in csv.DictReader(handle)])
+    assert torch.equal(recorded, torch.logspace(-30, -1, len(recorded)))
 
 
 def test_instance_noise_from_config_to_record(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from sanm import checkpoint
 from sanm.data import TrainingSet
 from sanm.data.augment import ImageBank
-from sanm.errors import DivergedError, Interrupted
+from sanm.errors import DivergedError, InputError, Interrupted
 from sanm.models import build
 from sanm.trainer import Trainer
 from sanm.types import Random
@@ -197,3 +197,19 @@ def test_last_partial_batch_of_one_joins_its_neighbour(training_set: TrainingSet
     )
     made = Trainer(config_of(*TINY, "base_method=ce", "components=none"), odd, CPU)
     assert made.train_epoch(lambda step, steps: None).images == 97
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_not_called_broken(tmp_path: Path) -> None:
+    begun = Random(0, CPU).state() | {"device": torch.zeros(16, dtype=torch.uint8)}
+    checkpoint.save(tmp_path / "checkpoint.pt", {"trainer": begun})
+    with pytest.raises(InputError, match=r"another kind of device than cpu.*go on there"):
+        checkpoint.resume(tmp_path / "checkpoint.pt", Random(0, CPU).load)
+
+
+def test_a_lack_of_memory_is_not_blamed_on_the_checkpoint(tmp_path: Path) -> None:
+    def load(state: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    checkpoint.save(tmp_path / "checkpoint.pt", {"trainer": {}})
+    with pytest.raises(torch.OutOfMemoryError):
+        checkpoint.resume(tmp_path / "checkpoint.pt", load)

@@ -46,6 +46,7 @@ class Masks:
         self.mean, self.std = mean[:, None, None], std[:, None, None]
         self.source = source
         self.num_views = 1 if variant["masked_views"] == "joint" else 2
+        self._a_color_a_box = self.num_views == 1 and variant["fill"] == "box_color"
 
     def __call__(self, look: Look, network: Network, clean: Tensor, step: Step) -> Masked:
         """Masks for the first view of the look, by the network that is about to learn from them or by the source."""
@@ -58,7 +59,8 @@ class Masks:
         if self.num_views == 1:
             painted, asked = boxes.any(0, keepdim=True), nominal.sum(0, keepdim=True)
         ratio = asked if self.variant["label_ratio"] == "nominal" else painted.flatten(2).float().mean(2)
-        return Masked(self.paint(images, painted, generator), ratio, activation, nominal, boxes)
+        views = self.paint(images, boxes if self._a_color_a_box else painted, generator)
+        return Masked(views, ratio, activation, nominal, boxes)
 
     def activation(self, look: Look, network: Network, k: int) -> Tensor:
         """Eq. 1: ``[B, H, W]``, of network k or of the source, for the first view of the look."""
@@ -104,10 +106,17 @@ class Masks:
         return rows[..., :, None] & columns[..., None, :]
 
     def paint(self, images: Tensor, boxes: Tensor, generator: torch.Generator) -> Tensor:
-        """Eq. 5: the images ``[B, C, H, W]`` with uniform random values inside the boxes ``[M, B, H, W]``."""
+        """Eq. 5: the images ``[B, C, H, W]`` with uniform random values inside the boxes ``[M, B, H, W]``.
+
+        With ``fill=box_color`` and a joint view the boxes are painted one after another into that view.
+        """
         if self.variant["fill"] == "box_color":  # one color a box, drawn in the normalised space
             shape = (len(boxes), *images.shape[:2], 1, 1)
             paint = torch.rand(shape, generator=generator, device=images.device)
+            if self._a_color_a_box:
+                for box, color in zip(boxes, paint, strict=True):
+                    images = torch.where(box[:, None], color, images)
+                return images[None]
         else:
             shape = (len(boxes), *images.shape)
             paint = torch.rand(shape, generator=generator, device=images.device).sub_(self.mean).div_(self.std)
@@ -121,12 +130,14 @@ def activation_map(look: Look, network: Network, k: int, kind: str, size: torch.
     of squares, which knows no class.
     """
     features = look.maps(k)[0].float()
-    if kind == "class":
-        weights = network.classifier.weight[look.probs(k)[0].argmax(-1)].detach()
-        activation = torch.einsum("bdhw,bd->bhw", features, weights.float())
-    else:
-        activation = features.square().sum(1)
-    return interpolate(activation[:, None], size or look.x.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    size = size or look.x.shape[-2:]
+    with torch.autocast(features.device.type, enabled=False):  # of 8 bits of mantissa many points share the largest
+        if kind == "class":
+            weights = network.classifier.weight[look.probs(k)[0].argmax(-1)].detach()
+            activation = torch.einsum("bdhw,bd->bhw", features, weights.float())
+        else:
+            activation = features.square().sum(1)
+        return interpolate(activation[:, None], size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def uniform(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -68,7 +68,8 @@ class Reader:
 
     def _read_here(self, images: Pixels, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         for batch in batches:
-            yield images[batch].pin_memory() if self._pin else images[batch]
+            read = images[batch.cpu()]
+            yield read.pin_memory() if self._pin else read
 
     def _told(self, order: int) -> Iterator[Tensor]:
         with told_of_lost_readers():

@@ -5,12 +5,10 @@ The encoder itself is the config group ``pretrain``. What else its code changes 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor, nn
 
 from sanm.methods.dividemix import DivideMix
-from sanm.types import Batch, Network, Step
+from sanm.types import Network, Step
 
 MARGIN = 1e-5
 
@@ -31,27 +29,13 @@ class ContrastToDivide(DivideMix):
             return super().threshold(clean)
         return (clean.min() + MARGIN).clamp(min=self.settings["threshold"]).minimum(clean.max() - MARGIN)
 
-    def mixed(self, batch: Batch, step: Step) -> Batch:
-        """Without a weight for the unlabeled rows they serve as partners of labeled ones alone."""
-        mixed = super().mixed(batch, step)
-        return mixed if self.settings["lambda_u"] else labeled_rows(mixed)
+    def learns_from_unlabeled(self) -> bool:
+        """Not without a weight for them."""
+        return bool(self.settings["lambda_u"])
 
     def after_backward(self, network: Network, step: Step) -> None:
         if self.warming_up(step.epoch):
             nn.utils.clip_grad_norm_(network.parameters(), self.settings["clip_norm"])
-
-
-def labeled_rows(batch: Batch) -> Batch:
-    """The rows that keep their given label, which come first."""
-    n = batch.num_labeled
-    return replace(
-        batch,
-        index=batch.index[:n],
-        x=batch.x[:, :n],
-        y=batch.y[:, :n],
-        clean=batch.clean[:n],
-        labeled=batch.labeled[:n],
-    )
 
 
 METHOD = ContrastToDivide

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle
 
 import torch
@@ -87,7 +88,12 @@ class DivideMix(Method):
 
     def mixed(self, batch: Batch, step: Step) -> Batch:
         """What the loss is taken of: every view mixed with another one of the whole batch."""
-        return mixup(batch, self.settings["alpha"], step.random)
+        mixed = mixup(batch, self.settings["alpha"], step.random)
+        return mixed if self.learns_from_unlabeled() else labeled_rows(mixed)
+
+    def learns_from_unlabeled(self) -> bool:
+        """Whether the network sees unlabeled rows, or they serve as partners of labeled ones alone."""
+        return bool(self.settings["unlabeled_rows"])
 
     def _ramp(self, step: Step) -> float:
         grown = (step.progress - self.settings["warm_up"]) / self.settings["ramp_up"]
@@ -107,6 +113,19 @@ def endless(positions: Tensor, batch_size: int, random: Random) -> Iterator[Tens
         yield from cycle([positions])
     while True:
         yield from shuffled(positions, batch_size, random)
+
+
+def labeled_rows(batch: Batch) -> Batch:
+    """The rows that keep their given label, which come first."""
+    n = batch.num_labeled
+    return replace(
+        batch,
+        index=batch.index[:n],
+        x=batch.x[:, :n],
+        y=batch.y[:, :n],
+        clean=batch.clean[:n],
+        labeled=batch.labeled[:n],
+    )
 
 
 def sharpen(probs: Tensor, temperature: float) -> Tensor:

@@ -115,6 +115,16 @@ def test_peaks_of_the_class_activation_map_are_covered() -> None:
     assert masked.ratio[0, 0] == painted.float().mean(), "the label pays the realised share"
 
 
+@pytest.mark.parametrize("kind", ["class", "energy"])
+def test_the_map_is_as_exact_in_a_pass_of_half_precision(kind: str) -> None:
+    network = OneHotMap(torch.randn(4, 16, 4, 4, generator=torch.Generator().manual_seed(0)).bfloat16(), 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        look = looked(network, 16, 4)
+        mixed = activation_map(look, network, 0, kind)
+    assert mixed.dtype == torch.float32
+    assert torch.equal(mixed, activation_map(look, network, 0, kind))
+
+
 def test_fill_is_uniform_in_image_space_before_normalisation() -> None:
     made = masks()
     boxes = torch.ones(1, 50, 16, 16, dtype=torch.bool)
@@ -146,6 +156,19 @@ def test_released_variant() -> None:
         assert float(masked.x.max()) <= 1
     assert shares[1.0] == pytest.approx(0.022, abs=0.002)
     assert shares[0.0] == pytest.approx(0.037, abs=0.003)
+
+
+def test_each_box_of_a_joint_view_has_a_color_of_its_own() -> None:
+    features = torch.zeros(1, 1, 4, 4)
+    features[0, 0, 0, 0], features[0, 0, 3, 3] = 5.0, -5.0
+    network = OneHotMap(features, 2)
+    made = masks("variant.fill=box_color", "tau.value=0.05", "mask_strategy.aspect=1")
+    masked = made(looked(network, 16, 1), network, torch.zeros(1), step())
+    assert masked.x.shape[:2] == (1, 1)
+    most, least = (masked.x[0, 0][:, box[0]] for box in masked.boxes)
+    assert all(len(colors.unique(dim=1)[0]) == 1 for colors in (most, least))
+    assert not torch.equal(most[:, 0], least[:, 0])
+    assert bool((masked.x[0, 0][:, ~masked.boxes.any(0)[0]] == 0).all())
 
 
 @pytest.mark.parametrize("strategy", ["fixed", "random"])

@@ -76,7 +76,7 @@ def test_with_lambda_u_it_is_dividemix() -> None:
     network, batch = networks(1)[0], a_batch(9, views=2, num_labeled=5)
     settings = settings_of("c2d", confidence_penalty=False, lambda_u=25.0)
     found = ContrastToDivide(settings, 40, CLASSES, 4).losses(Forward(network), batch, a_step(7))
-    plain = DivideMix(settings, 40, CLASSES, 4).losses(Forward(network), batch, a_step(7))
+    plain = DivideMix({**settings, "unlabeled_rows": True}, 40, CLASSES, 4).losses(Forward(network), batch, a_step(7))
     assert torch.equal(found, plain)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from sanm.identity import identity
 from sanm.methods.dividemix import DivideMix, endless, sharpen
 from sanm.types import Forward, Look
 from tests.conftest import config_of
@@ -161,3 +162,20 @@ def test_settings_of_the_paper(
     assert (own["lambda_u"], own["threshold"], own["warm_up"]) == (lambda_u, threshold, warm_up)
     assert own["confidence_penalty"] is penalty
     assert config["quality"]["window"] == (5 if math.isclose(config["noise"]["rate"], 0.9) else 1)
+
+
+def test_on_web_images_unlabeled_rows_are_partners_alone() -> None:
+    batch = a_batch(9, views=2, num_labeled=5)
+    batch = batch.believing(torch.rand(9, CLASSES).softmax(-1))
+    whole = method().mixed(batch, a_step(5))
+    labeled = method(unlabeled_rows=False).mixed(batch, a_step(5))
+    assert whole.x.shape[:2] == (2, 9)
+    assert torch.equal(labeled.x, whole.x[:, :5])
+    assert torch.equal(labeled.y, whole.y[:, :5])
+    for data, expected in (("cifar10", True), ("clothing1m", False), ("webvision", False)):
+        assert (
+            config_of("base_method=dividemix", f"data={data}", "noise=none")["base_method"]["unlabeled_rows"]
+            is expected
+        )
+    assert "unlabeled_rows" not in identity(config_of())["base_method"], "runs of earlier versions keep their names"
+    assert identity(config_of("base_method.unlabeled_rows=false"))["base_method"]["unlabeled_rows"] is False

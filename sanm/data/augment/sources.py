@@ -96,7 +96,7 @@ class StreamedImages:
             self._coming.popleft()
             images = next(self._read)
         else:
-            images = self._images[index]
+            images = self._images[index.cpu()]
         padded = self._cut.padded(images.to(self._device, non_blocking=True))
         places = torch.arange(len(index), device=self._device)
         return Found(index.to(self._device, non_blocking=True), PaddedImages(padded, self._cut), places)

@@ -20,6 +20,7 @@ from sanm.data.datasets._image_files import Entries, FileParts, image_size_of, r
 from sanm.data.datasets._label_lists import warn_of_empty_classes
 from sanm.data.types import Decoded, Labels, LeftOut, Part, Source
 from sanm.errors import InputError
+from sanm.image_tree import ignored
 
 CLASSES = (
     "Cat", "Lynx", "Wolf", "Coyote", "Cheetah", "Jaguar", "Chimpanzee", "Orangutan", "Hamster", "Guinea pig",
@@ -62,7 +63,8 @@ def _folder_part(parts: FileParts, root: Path, folder: str) -> Part | None:
     if not (root / folder).is_dir():
         return None
     entries = Entries()
-    for name in sorted(file.name for file in (root / folder).iterdir() if file.name.lower().endswith(EXTENSIONS)):
+    names = (file.name for file in (root / folder).iterdir() if file.name.lower().endswith(EXTENSIONS))
+    for name in sorted(name for name in names if not ignored(name)):
         text, _, rest = name.partition("_")
         if rest and text.isdecimal() and int(text) < len(CLASSES):
             entries.add(f"{folder}/{name}", int(text))
