@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +14,7 @@ import torch
 from sanm.errors import InputError
 from sanm.files import write_atomically
 
-UNREADABLE = (RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, UnpicklingError)
+UNREADABLE = (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, UnpicklingError, struct.error)
 """What torch and its pickle raise for a file that is not what it should be."""
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sanm.errors import InputError
@@ -42,37 +44,97 @@ class Table:
     rows: tuple[Row, ...]
     incomplete: tuple[int, ...]  # lines that have too few fields, or no file
 
+    def place_of(self, row: Row) -> str:
+        """Where the row's file lies, in one spelling for all the ways to write it."""
+        return os.path.normpath(os.path.join(self.root, row.file))
+
 
 def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -> Table:
     """Read a table with a header, fields separated by comma, tab or semicolon.
 
     ``columns`` says how ``file``, ``label``, ``split`` and ``true_label`` are called; the last two, where that is None,
     are the columns of these names, if there are any. ``root`` None is the table's own folder. Empty lines are passed
-    over. Raises InputError when the file is not there, is no such table or lacks a column.
+    over. Where all labels are whole numbers, ``3.0`` is read as ``3``, in labels and true labels. Raises InputError
+    when the file is not there, is no such table or lacks a column.
     """
     place = Path(path).expanduser()
     folder = Path(root).expanduser() if root else place.parent
     if not folder.is_dir():
         raise InputError(f"data.root={root} is not a folder: give the one that the files of {place} are relative to")
     text = _text(place)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(place, text, str(columns["file"])))
+    lines = filled_lines(text, _delimiter(place, text, str(columns["file"])), f"data.path={place}")
+    at = _positions(next(lines)[1], columns, place)
+    rows: list[Row] = []
+    incomplete: list[int] = []
+    for line, fields in lines:
+        if len(fields) <= max(at.values()) or not is_file_name(fields[at["file"]]):
+            incomplete.append(line)
+            continue
+        found = {key: fields[position] for key, position in at.items()}
+        split = _split(found["split"]) if "split" in at else "train"
+        rows.append(Row(line, found["file"], found["label"], split, found.get("true_label", "")))
+    return Table(place, folder, tuple(_with_whole_numbers(rows)), tuple(incomplete))
+
+
+def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, list[str]]]:
+    """The lines of a table that are not empty, by number, with the fields stripped.
+
+    Raises InputError, which says what the table is ``called`` and where a line begins that cannot be parsed: one whose
+    quote is never closed, say.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    while True:
+        began = reader.line_num + 1
+        try:
+            fields = [field.strip() for field in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(f"{called} is no intact table (line {began}: {error}): mend its quotes") from error
+        if any(fields):
+            yield reader.line_num, fields
+
+
+def header_fields(text: str, delimiter: str) -> list[str]:
+    """What the first line of a table holds, if that is its delimiter; nothing where it cannot be parsed so."""
     try:
-        header = [field.strip() for field in next(reader)]
-        at = _positions(header, columns, place)
-        rows: list[Row] = []
-        incomplete: list[int] = []
-        for fields in reader:
-            if not any(field.strip() for field in fields):
-                continue
-            if len(fields) <= max(at.values()) or not fields[at["file"]].strip():
-                incomplete.append(reader.line_num)
-                continue
-            found = {key: fields[position].strip() for key, position in at.items()}
-            split = _split(found["split"]) if "split" in at else "train"
-            rows.append(Row(reader.line_num, found["file"], found["label"], split, found.get("true_label", "")))
-    except csv.Error as error:
-        raise InputError(f"data.path={place} is no intact table (line {reader.line_num}: {error})") from error
-    return Table(place, folder, tuple(rows), tuple(incomplete))
+        fields = next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, skipinitialspace=True), [])
+    except csv.Error:
+        return []
+    return [field.strip() for field in fields]
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a field may name a file: a NUL, which no name holds, is of a damaged table."""
+    return bool(text) and "\0" not in text
+
+
+def named_again(line: int) -> str:
+    """Why a row is left out whose file a row before it has named already, and that row is not."""
+    return f"names the file of line {line} again"
+
+
+def is_named_again(reason: str) -> bool:
+    return re.fullmatch(named_again(0).replace("0", r"\d+"), reason) is not None
+
+
+def class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """The different labels, sorted as numbers where all are whole numbers, else as text."""
+    distinct = set(labels)
+    if all(re.fullmatch(r"-?\d+", label) for label in distinct):
+        return tuple(sorted(distinct, key=lambda label: (int(label), label)))
+    return tuple(sorted(distinct))
+
+
+def _with_whole_numbers(rows: list[Row]) -> list[Row]:
+    """The rows without the ``.0`` that a column of whole numbers with gaps is written with, if all labels are such."""
+    if not all(re.fullmatch(r"-?\d+(\.0+)?", row.label) for row in rows if row.split == "train" and row.label):
+        return rows
+    return [replace(row, label=_whole(row.label), true_label=_whole(row.true_label)) for row in rows]
+
+
+def _whole(text: str) -> str:
+    return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", text) else text
 
 
 def _text(place: Path) -> str:
@@ -85,11 +147,11 @@ def _text(place: Path) -> str:
 
 
 def _delimiter(place: Path, text: str, file_column: str) -> str:
-    header = text.partition("\n")[0]
     for delimiter in DELIMITERS:
-        fields = next(csv.reader([header], delimiter=delimiter), [])
-        if file_column in (field.strip() for field in fields) and len(fields) > 1:
+        fields = header_fields(text, delimiter)
+        if file_column in fields and len(fields) > 1:
             return delimiter
+    header = text.partition("\n")[0]
     raise InputError(
         f"data.path={place}: its first line has no column {file_column!r} beside others ({header.strip()[:80]!r}): "
         "name the column of files with data.columns.file=NAME"

@@ -146,7 +146,7 @@ def model_path(given: str) -> Path:
 def read_model(path: Path) -> TrainedModel:
     """The model of a file that ``write_model`` wrote, on the host. Raises InputError for any other."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _loaded(path)
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise InputError(f"{path} is no {FILE_NAME} of a run: give one, or the folder of a finished run")
         if content["version"] > VERSION:
@@ -157,3 +157,12 @@ def read_model(path: Path) -> TrainedModel:
     except (*checkpoint.UNREADABLE, ImportError) as error:
         reason = str(error).partition("\n")[0].rstrip(":. ")
         raise InputError(f"{path} is no intact {FILE_NAME} ({reason}): copy it again, or give another") from error
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError:
+        raise  # a damaged file, in torch's words
+    except checkpoint.UNREADABLE as error:  # of anything else its unpickler says nothing, or a page
+        raise ValueError("is no file of torch's with plain values alone") from error

@@ -285,7 +285,7 @@ def test_settings_of_a_folder_that_came_later_leave_the_names_of_earlier_runs() 
     assert identity({**config, "data": {**data, "skip_bad": True}}) != identity(config)
 
 
-@pytest.mark.parametrize("data", ["csv", "clothing1m", "animal10n", "webvision", "food101n"])
+@pytest.mark.parametrize("data", ["image_folder", "csv", "clothing1m", "animal10n", "webvision", "food101n"])
 def test_real_labels_get_no_noise_unless_that_is_asked_for(data: str) -> None:
     assert config_of(f"data={data}")["noise"] == {"name": "none"}
     assert config_of(f"data={data}", "noise=symmetric", "noise.rate=0.2")["noise"]["rate"] == 0.2

@@ -156,6 +156,19 @@ def test_a_bad_image_stops_all_or_is_left_out(
     assert not (tmp_path / "no.csv").exists()
 
 
+def test_files_in_a_folder_that_are_no_images_are_said(
+    tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.gif"):
+        paint(tmp_path / "in" / name)
+    for name in ("c.heic", "d.txt", ".hidden"):
+        (tmp_path / "in" / name).write_text("no image")
+    assert main([str(digits.path), str(tmp_path / "in"), "--out", str(tmp_path / "p.csv")]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"warning  2 files below {tmp_path / 'in'} are no images by the extension (.heic, .txt): left out"
+    assert [Path(row["file"]).name for row in read(tmp_path / "p.csv")] == ["a.png", "b.gif"]
+
+
 def test_never_overwrites_unless_told(tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     paint(tmp_path / "a.png")
     out = tmp_path / "p.csv"
@@ -187,6 +200,9 @@ def test_top_names_the_most_probable(tmp_path: Path, digits: RunDirectory, pictu
         (["RUN", "other.csv"], "its first line has no column 'file' ('name,label')"),
         (["RUN", "header.csv"], "names no files"),
         (["RUN", "short.csv"], "short.csv, line 3: names no file"),
+        (["RUN", "nul.csv"], "nul.csv, line 2: names no file"),
+        (["RUN", "open.csv"], "open.csv is no intact table (line 3: unexpected end of data)"),
+        (["RUN", "long.csv"], "its first line has no column 'file' ('xxx"),
         (["gone", "a.png"], "gone is not there: give a model.pt, or the folder of a finished run"),
         (["other.csv", "a.png"], "other.csv is no intact model.pt"),
         (["RUN", "a.png", "--batch_size", "0"], "--batch_size 0: must be at least 1"),
@@ -212,6 +228,9 @@ def test_bad_input_is_one_line(
     (tmp_path / "other.csv").write_text("name,label\na.png,1\n")
     (tmp_path / "header.csv").write_text("file\n")
     (tmp_path / "short.csv").write_text("label,file\n1,a.png\n2\n")
+    (tmp_path / "nul.csv").write_text("file\na\0.png\n")
+    (tmp_path / "open.csv").write_text('file,label\na.png,1\n"b.png,1\n')
+    (tmp_path / "long.csv").write_text("x" * 140_000 + ",file\n")
     assert main([str(digits.path) if word == "RUN" else word for word in words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error    ")

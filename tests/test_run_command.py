@@ -243,7 +243,7 @@ FOLDER = ("data=image_folder", "base_method=ce", "trainer.batch_size=16", "train
 
 def test_an_image_folder_of_ones_own(command: Command, tmp_path: Path) -> None:
     write_images(tmp_path / "images")
-    done = command(*FOLDER, "noise=none", f"data.root={tmp_path / 'images'}")
+    done = command(*FOLDER, f"data.root={tmp_path / 'images'}")
     assert done.returncode == 0, done.stderr
     (result,) = records(tmp_path)
     assert json.loads(result.read_text())["realised_noise_rate"] is None, "nobody knows the truth"

@@ -82,8 +82,13 @@ def _say_what_was_mended(repaired: Mended, path: Path) -> None:
     done = f"{repaired.relabelled} relabelled, {repaired.removed} left out"
     kept = f", {repaired.kept} suspected but kept (confidence)" if repaired.kept else ""
     unseen = f", {repaired.unseen} rows that the run did not train on as they were" if repaired.unseen else ""
-    say(f"{repaired.name}: {done}{kept}{unseen}; to train on it:")
-    say(f"  {repaired.command(path)}")
+    say(f"{repaired.name}: {done}{kept}{unseen}")
+    if repaired.corrected:
+        say(f"{repaired.corrected} labels of the table are others by now than the run was given: they stay")
+    try:
+        say(f"to train on it:\n  {repaired.command(path)}")
+    except InputError as error:
+        say(f"how to train on it: {error}")
 
 
 def _csv(frame: pd.DataFrame, index: bool = False) -> bytes:

@@ -11,6 +11,8 @@ from sanm.files import unwritable, write_atomically
 MANIFEST = "written.json"
 """Which files this command wrote, and the hash of each: how it knows them again."""
 
+ABOUT = "Files that python -m analysis.labels wrote here, with the SHA-256 of each; it replaces no others."
+
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes the files, each whole or not at all.
@@ -37,7 +39,7 @@ def check_free(folder: Path, names: Mapping[str, object]) -> dict[str, list[str]
     for name in names:
         path = folder / name
         try:
-            own = not path.exists() or _hash(path.read_bytes()) in written.get(name, [])
+            own = not _is_there(path) or _hash(path.read_bytes()) in written.get(name, [])
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror}): move it, or give another --out") from error
         if not own:
@@ -51,17 +53,23 @@ def check_free(folder: Path, names: Mapping[str, object]) -> dict[str, list[str]
 def _written(folder: Path) -> dict[str, list[str]]:
     path = folder / MANIFEST
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(name): [str(each) for each in hashes] for name, hashes in found.items()}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if not _is_there(path):
+            return {}
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if set(found) != {"about", "files"} or found["about"] != ABOUT:
+            raise ValueError(found)
+        return {str(name): [str(each) for each in hashes] for name, hashes in found["files"].items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         raise InputError(f"{path} is not this command's: move it, or give another --out") from None
 
 
+def _is_there(path: Path) -> bool:
+    """Also of a link that leads nowhere, which is somebody's as well."""
+    return path.is_symlink() or path.exists()
+
+
 def _note(folder: Path, changed: Mapping[str, list[str]], written: Mapping[str, list[str]]) -> None:
-    about = "Files that python -m analysis.labels wrote here, with the SHA-256 of each; it replaces no others."
-    text = json.dumps({"about": about, "files": {**written, **changed}}, indent=1).encode()
+    text = json.dumps({"about": ABOUT, "files": {**written, **changed}}, indent=1).encode()
     write_atomically(folder / MANIFEST, lambda handle: handle.write(text))
 
 

@@ -7,19 +7,20 @@ is. What is mended is written as a table for `data=csv`, or, for data without fi
 import csv
 import io
 import json
-import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from analysis.labels.pictures import CIFAR
-from analysis.labels.places import Places, overrides_of
+from analysis.labels.places import Places
 from analysis.labels.record import Record
+from analysis.labels.retraining import command
 from sanm.errors import InputError
-from sanm.image_table import read_table
+from sanm.image_table import is_named_again, read_table
 from sanm.image_tree import images_below
 
 Fix = Literal["relabel", "remove"]
@@ -27,8 +28,8 @@ TABLE = "cleaned_labels.csv"
 LABELS = "cleaned_labels.json"
 COLUMNS = ("file", "label", "split", "true_label", "given_label")
 WITHOUT_FILES = (*CIFAR, "digits")
-ASIDE = ("data=", "data.root=", "data.path=", "data.columns.", "data.subset=", "noise", "runs_dir=")
-"""What of the run's command its mended data does not take over."""
+LINE_OF_A_TABLE = re.compile(r"line \d+(?: \((.*)\))?", re.DOTALL)
+"""How `left_out.csv` names a row of a table, and the file in it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Mended:
     removed: int
     kept: int  # suspected, but the prediction is not confident enough
     unseen: int  # rows that the run did not train on; they are as they were
+    corrected: int  # rows whose label is another by now than the run was given: it stays
     command: Callable[[Path], str]  # given the path of the file
 
 
@@ -50,6 +52,21 @@ class _Row:
     label: str
     split: str
     true_label: str = ""
+
+
+@dataclass
+class _Table:
+    """The rows of the mended table, and what was done to them."""
+
+    rows: list[tuple[str, ...]] = field(default_factory=list)  # as `COLUMNS`
+    mended: int = 0
+    mended_from: set[str] = field(default_factory=set)  # classes that lost samples
+    unseen: int = 0
+    corrected: int = 0
+    there: set[str] = field(default_factory=set)  # which of the run's samples were found
+
+    def add(self, row: _Row, label: str, given: str) -> None:
+        self.rows.append((row.file, label, row.split, row.true_label, given))
 
 
 def mended(record: Record, rows: pd.DataFrame, places: Places, fix: Fix, confidence: float) -> Mended:
@@ -82,72 +99,72 @@ def _as_labels(record: Record, chosen: pd.DataFrame, suspected: int, fix: Fix) -
     labels = record.given.copy()
     labels[chosen.index] = chosen["predicted_class"]
 
-    def command(path: Path) -> str:
-        words = [word for word in overrides_of(record) if not word.startswith(("noise", "runs_dir="))]
-        return f"python -m sanm.run {shlex.join([*words, 'noise=file', f'noise.path={path}'])}"
+    def how(path: Path) -> str:
+        return command(record, {"noise": "file", "noise.path": str(path)})
 
     content = json.dumps(labels.tolist()).encode()
-    return Mended(LABELS, content, len(chosen), 0, suspected - len(chosen), 0, command)
+    return Mended(LABELS, content, len(chosen), 0, suspected - len(chosen), 0, 0, how)
 
 
 def _as_table(record: Record, chosen: pd.DataFrame, suspected: int, places: Places, fix: Fix) -> Mended:
     suggested = dict(zip(chosen["key"], chosen["predicted_label"], strict=True))
-    given = dict(zip(record.keys, (record.class_names[label] for label in record.given.tolist()), strict=True))
-    unusable, others = _left_out(record), _labels_are_others(record)
-    rows, found, unseen = [], set[str](), 0
-    for row in _distinct(_rows(record, places)):
-        if row.split != "train" or row.file not in given:
-            if row.file not in unusable and (row.split != "train" or not others):
-                rows.append((row.file, row.label, row.split, row.true_label, row.label))
-                unseen += 1
-            continue
-        was = given[row.file]
-        if row.file in suggested:
-            found.add(row.file)
-        if row.file not in suggested or fix == "relabel":
-            rows.append((row.file, suggested.get(row.file, was), row.split, row.true_label, was))
-    if missing := len(chosen) - len(found):
+    table = _table(record, _rows(record, places), suggested, fix)
+    if missing := len(suggested.keys() - table.there):
         raise InputError(
             f"--fix {fix}: {missing} of the suspected samples are not in the data any more: give --root FOLDER (and "
             "--table FILE for data=csv) where the data of this run are"
         )
-    _check_classes({label for _, label, split, *_ in rows if split == "train"}, record.class_names, fix)
-    relabelled, removed = (len(found), 0) if fix == "relabel" else (0, len(found))
-    content = _csv(rows, truth=any(row[3] for row in rows))
-    kept = suspected - len(chosen)
-    return Mended(TABLE, content, relabelled, removed, kept, unseen, lambda path: _command(record, places, path))
-
-
-def _command(record: Record, places: Places, table: Path) -> str:
-    """What trains on a mended table as the run was trained: its own options, but for data and noise."""
+    _check_classes(table, fix)
+    relabelled, removed = (table.mended, 0) if fix == "relabel" else (0, table.mended)
     assert places.root is not None  # or there was no table
-    own = overrides_of(record)
-    preset = any(word.startswith("preset=") for word in own)  # which chooses data of its own
-    kept = [] if preset else [word for word in own if not word.lstrip("+").startswith(ASIDE)]
-    words = ["data=csv", f"data.path={table}", f"data.root={places.root.resolve()}", *kept]
-    return f"python -m sanm.run {shlex.join(words)}"
+    root = str(places.root.resolve())
+
+    def how(path: Path) -> str:
+        return command(record, {"data": "csv", "data.path": str(path), "data.root": root})
+
+    kept = suspected - len(chosen)
+    return Mended(TABLE, _csv(table), relabelled, removed, kept, table.unseen, table.corrected, how)
 
 
-def _distinct(rows: list[_Row]) -> list[_Row]:
-    """The first of the rows that name the same file: the others were left out of the run."""
-    first: dict[str, _Row] = {}
+def _table(record: Record, rows: list[_Row], suggested: Mapping[str, str], fix: Fix) -> _Table:
+    given = dict(zip(record.keys, (record.class_names[label] for label in record.given.tolist()), strict=True))
+    unusable, others = _left_out(record), _labels_are_others(record)
+    table = _Table()
     for row in rows:
-        first.setdefault(row.file, row)
-    return list(first.values())
+        if row.split != "train" or row.file not in given:
+            if row.file not in unusable and (row.split != "train" or not others):
+                table.add(row, row.label, row.label)
+                table.unseen += 1
+            continue
+        table.there.add(row.file)
+        was = given[row.file]
+        if row.label not in (was, "") and not others:
+            table.add(row, row.label, row.label)
+            table.corrected += 1
+        elif row.file not in suggested:
+            table.add(row, was, was)
+        else:
+            table.mended += 1
+            table.mended_from.add(was)
+            if fix == "relabel":
+                table.add(row, suggested[row.file], was)
+    return table
 
 
-def _check_classes(labels: set[str], names: tuple[str, ...], fix: Fix) -> None:
-    if gone := sorted(set(names) - labels):
+def _check_classes(table: _Table, fix: Fix) -> None:
+    """Raises `InputError` where a class that lost samples has none any more."""
+    if gone := sorted(table.mended_from - {label for _, label, split, *_ in table.rows if split == "train"}):
         instead = "raise --confidence" if fix == "relabel" else "use --fix relabel"
         raise InputError(f"--fix {fix} would leave no training sample of {gone[0]!r}: {instead}")
 
 
-def _csv(rows: list[tuple[str, str, str, str, str]], truth: bool) -> bytes:
+def _csv(table: _Table) -> bytes:
+    truth = any(row[COLUMNS.index("true_label")] for row in table.rows)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     keep = [position for position, name in enumerate(COLUMNS) if truth or name != "true_label"]
     writer.writerow([COLUMNS[position] for position in keep])
-    writer.writerows([[row[position] for position in keep] for row in rows])
+    writer.writerows([[row[position] for position in keep] for row in table.rows])
     return text.getvalue().encode()
 
 
@@ -181,7 +198,9 @@ def _rows_of_table(record: Record, places: Places) -> list[_Row]:
     own = record.data.get("columns") or {}
     columns = {key: own.get(key) for key in ("file", "label", "split", "true_label")}
     table = read_table(str(places.table), str(places.root), columns)
-    return [_Row(row.file, row.label, row.split, row.true_label) for row in table.rows]
+    first = {table.place_of(row): row for row in reversed(table.rows)}  # the others were left out of the run
+    distinct = (row for row in table.rows if first[table.place_of(row)] is row)
+    return [_Row(row.file, row.label, row.split, row.true_label) for row in distinct]
 
 
 def _rows_of_folder(root: Path) -> list[_Row]:
@@ -198,5 +217,10 @@ def _left_out(record: Record) -> set[str]:
         text = (record.path / "left_out.csv").read_text(encoding="utf-8")
     except FileNotFoundError:
         return set()
-    keys = [row["key"] for row in csv.DictReader(io.StringIO(text, newline=""))]
-    return {key.partition(" (")[2].removesuffix(")") if key.startswith("line ") else key for key in keys}
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    return {_file(row["key"]) for row in rows if not is_named_again(row["reason"])}
+
+
+def _file(key: str) -> str:
+    line = LINE_OF_A_TABLE.fullmatch(key)
+    return (line[1] or "") if line else key

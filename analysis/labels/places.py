@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.labels.override_words import key_of, value_of
 from analysis.labels.record import Record
 
 
@@ -29,9 +30,9 @@ def overrides_of(record: Record) -> list[str]:
 
 
 def _override(record: Record, key: str) -> str | None:
-    values = [word.partition("=")[2] for word in overrides_of(record) if word.lstrip("+").partition("=")[0] == key]
-    return values[-1].strip("'\"") if values and "${" not in values[-1] else None
+    values = [value_of(word) for word in overrides_of(record) if key_of(word) == key and not word.startswith("~")]
+    return str(values[-1]) if values and values[-1] is not None else None
 
 
 def _path(text: str | None) -> Path | None:
-    return Path(text).expanduser() if text and text != "null" else None
+    return Path(text).expanduser() if text else None

@@ -14,6 +14,7 @@ from analysis import samples
 from analysis.load import RECORD_FILES, YAML_LOADER
 from analysis.npz import Array, read_arrays
 from sanm.errors import InputError
+from sanm.image_table import class_names
 
 QUALITY = "label_quality.csv"
 PROBABILITIES = "probabilities.npz"
@@ -155,8 +156,7 @@ def _class_names(run: Path, frame: pd.DataFrame, recorded: Array | None) -> tupl
     """The classes in their order; older records do not say it, and those that occur are then in that of their names."""
     occurring = {*frame["given_label"], *frame["predicted_label"]}
     if recorded is None:
-        numbers = all(name.lstrip("-").isdecimal() for name in occurring)
-        return tuple(sorted(occurring, key=int) if numbers else sorted(occurring))
+        return class_names(occurring)
     names = tuple(str(name) for name in recorded)
     if foreign := sorted(occurring - set(names)):
         raise InputError(f"{run / QUALITY} has the label {foreign[0]!r}, which is no class of it: restore the file")

@@ -10,6 +10,9 @@ MOST_COLUMNS = 20
 NEARLY_ALL = 0.97
 """Of the given labels: a network that predicts so many of them may know them by heart."""
 
+LABELS_AS_GIVEN = ("none", "file", "human")
+"""Names of `noise` that draw none: labels are those of the data, or of a file."""
+
 
 def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str]:
     """What to know at once, a fact a line."""
@@ -22,6 +25,11 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
         said.append(
             f"most confused: {worst['given_label']} that is rather {worst['predicted_label']}, about "
             f"{worst['estimated_wrong']:.0f} samples"
+        )
+    if noise := _noise_of_the_run(record):
+        said.append(
+            f"the run itself put noise on the labels ({noise}): what is suspected here are the labels that it "
+            "trained on, not those of the data"
         )
     agreed = float((record.predicted == record.given).mean())
     if agreed >= NEARLY_ALL:
@@ -93,6 +101,14 @@ def markdown(record: Record, found: Health, truth: AgainstTruth | None) -> str:
             ),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _noise_of_the_run(record: Record) -> str:
+    """What noise the run drew for its labels; empty where it took them as they came, or from a file."""
+    noise = record.config.get("noise") or {}
+    if noise.get("name", "none") in LABELS_AS_GIVEN:
+        return ""
+    return f"noise={noise['name']}" + (f" noise.rate={noise['rate']}" if "rate" in noise else "")
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

@@ -127,6 +127,17 @@ def test_a_network_that_agrees_with_all_labels_is_pointed_at(
     )
 
 
+def test_noise_that_the_run_put_on_the_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_labelled_run(tmp_path / "run", noise={"name": "symmetric", "rate": 0.2})
+    assert main([str(run)]) == 0
+    line = "the run itself put noise on the labels (noise=symmetric noise.rate=0.2): what is suspected here"
+    assert line in said(capsys)
+    assert line in (run / "labels" / "health.md").read_text()
+    for name in ("none", "human"):
+        assert main([str(write_labelled_run(tmp_path / name, noise={"name": name}))]) == 0
+        assert "the run itself" not in said(capsys)
+
+
 def test_names_are_text_whatever_they_look_like(tmp_path: Path) -> None:
     names = ("NA", "1.0", "<b>a|b</b>")
     run = write_labelled_run(tmp_path / "run", names=names, keys=("", "null", "a,b", '"', "ü", "<i>"))
@@ -226,6 +237,26 @@ def test_a_file_of_the_user_is_refused(
     assert "give another --out" in message
     assert (tmp_path / name).read_text() == "mine"
     assert not (tmp_path / "labels.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "content", ['{"files": {"labels.csv": []}}', '{"about": "mine", "files": {}}', "[]", '{"about": 1}']
+)
+def test_a_manifest_of_somebody_else_is_refused(
+    run: Path, tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "written.json").write_text(content)
+    assert f"{tmp_path / 'written.json'} is not this command's" in refused(capsys, run, "--out", tmp_path)
+    assert (tmp_path / "written.json").read_text() == content
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "written.json"])
+def test_a_link_that_leads_nowhere_is_somebodys(
+    run: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).symlink_to(tmp_path / "unmounted" / "mine")
+    assert f"{tmp_path / name} " in refused(capsys, run, "--out", tmp_path)
+    assert (tmp_path / name).is_symlink()
 
 
 def test_an_interrupted_writing_is_known_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,16 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml  # type: ignore[import-untyped]
 
 from analysis.labels.__main__ import main
+from analysis.labels.override_words import value_of, word
 from sanm.data.datasets import load
+from sanm.identity import identity
 from tests.analysis.labelled import rows_of, write_labelled_run
-from tests.conftest import Command
+from tests.conftest import Command, config_of
 from tests.data.pictures import paint
 
 CLASSES = ("ant", "bee", "cat")
@@ -94,6 +97,126 @@ def test_what_was_left_out_stays_out_and_noise_is_not_mixed(tmp_path: Path, imag
     assert set(ASIDE[1:]) <= set(found)
 
 
+def table_run(folder: Path, images: Path, text: str, **config: object) -> Path:
+    """A run of `data=csv`, and its table as it is by now."""
+    (folder / "mine.csv").write_text(f"file,label,split\n{text}")
+    overrides = [word("data.path", str(folder / "mine.csv")), word("data.root", str(images))]
+    data = {"name": "csv", "columns": {"file": "file", "label": "label"}}
+    given = {"data": data, "overrides": overrides, **config}
+    return write_labelled_run(folder / "run", KEYS, **given)  # type: ignore[arg-type]
+
+
+def lines_of(**labels: str) -> str:
+    return "".join(f"{key},{labels.get(f'k{number}', key.split('/')[1])},train\n" for number, key in enumerate(KEYS))
+
+
+def test_labels_that_were_corrected_since_the_run_stay(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of them was suspected, one was not."""
+    run = table_run(tmp_path, images, lines_of(k1="cat", k0="bee"))
+    for fix, others in (("relabel", {KEYS[5]: ("bee", "train", "cat")}), ("remove", {})):
+        found = mended(run, "--fix", fix)
+        said = capsys.readouterr().out
+        assert found[KEYS[1]] == ("cat", "train", "cat")
+        assert found[KEYS[0]] == ("bee", "train", "bee")
+        assert {key: found[key] for key in others} == others
+        assert "2 labels of the table are others by now than the run was given: they stay" in said
+        assert ("1 relabelled" if fix == "relabel" else "0 relabelled, 2 left out") in said
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("name: none", "name: symmetric"))
+    assert mended(run, "--fix", "relabel")[KEYS[0]] == ("ant", "train", "ant"), "whose labels were never the table's"
+    assert "by now" not in capsys.readouterr().out
+
+
+def test_a_row_that_is_named_again_costs_no_good_row(tmp_path: Path, images: Path) -> None:
+    again = f'./{KEYS[0]},cat,train\n"{images / ASIDE[0]}",cat,train\nline 3.png,cat,train\nbad.png,,train\n'
+    run = table_run(tmp_path, images, lines_of() + f'"{ASIDE[0]}",cat,train\n' + again)
+    reasons = (
+        ("line 9 (./train/ant/0.png)", "names the file of line 2 again"),
+        (f"line 10 ({images / ASIDE[0]})", "names the file of line 8 again"),
+        ("line 12 (bad.png)", "has no label"),
+        ("line 13", "has too few fields, or no file"),
+    )
+    (run / "left_out.csv").write_text("key,reason\n" + "".join(f'"{key}","{why}"\n' for key, why in reasons))
+    assert set(mended(run, "--fix", "relabel")) == {*KEYS, ASIDE[0], "line 3.png"}
+
+
+def test_a_class_without_samples_is_no_obstacle(tmp_path: Path, images: Path) -> None:
+    names = ("ant", "bee", "cat", "dog")
+    run = table_run(tmp_path, images, lines_of())
+    padded = np.pad(np.load(run / "probabilities.npz")["probabilities"], ((0, 0), (0, 1)))
+    np.savez(run / "probabilities.npz", class_names=np.array(names), probabilities=padded)
+    assert set(mended(run, "--fix", "relabel")) == set(KEYS)
+
+
+AWKWARD = "own (1), it's [a]=b ~ñ"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("preset=clothing1m", "base_method=c2d", "data.subset=500", "seed=3", "variant=released"),
+        ("preset=webvision", "components=amg_nlr", "data.augment.crop=100", "data.image_size=128"),
+        ("data=image_folder", "noise=symmetric", "noise.rate=0.8", "data.validation=0.25", "base_method=coteaching"),
+        ("data=csv", "preset=cifar_small", "data.columns.file=name", "data.cache_dir=x", "data.augment.flip=false"),
+    ],
+)
+def test_the_printed_command_is_the_run_on_other_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    root = tmp_path / AWKWARD
+    for number, key in enumerate((*KEYS, *ASIDE)):
+        paint(root / key, (20 * number, 0, 0))
+    (tmp_path / "mine.csv").write_text("name,label\n" + "".join(f"{key},{key.split('/')[1]}\n" for key in KEYS))
+    trained = identity(config_of(*words))
+    where = [word("data.root", str(root)), word("data.path", str(tmp_path / "mine.csv"))]
+    run = write_labelled_run(tmp_path / "run", KEYS, overrides=[*words, *where], **trained)
+    mended(run, "--fix", "relabel")
+    printed = shlex.split(capsys.readouterr().out.splitlines()[-1])[3:]
+    assert value_of(next(each for each in printed if each.startswith("data.root="))) == str(root)
+    now = config_of(*printed)
+    assert (now["data"]["root"], now["data"]["path"]) == (str(root), str(run / "labels" / "cleaned_labels.csv"))
+    nowhere = {**now, "data": {**now["data"], "root": None, "path": None}}
+    found = identity(nowhere)
+    assert found["noise"] == {"name": "none"}
+    for group in trained.keys() - {"data", "noise"}:
+        assert found[group] == trained[group]
+    kept = ("image_size", "augment", "validation", "test_subset")
+    assert [found["data"].get(key) for key in kept] == [trained["data"].get(key) for key in kept]
+    assert "subset" not in found["data"]
+
+
+def test_a_command_that_is_none_any_more_is_said(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, overrides=[f"data.root={images}", "gone.setting=1"], **FOLDER)
+    mended(run, "--fix", "relabel")
+    assert "how to train on it: " in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        3,
+        0.5,
+        "a",
+        "it's",
+        "1",
+        "null",
+        "/x/img, set (1)",
+        "~/x",
+        "a\\",
+        "a\\'b",
+        [1, "b, c"],
+        {"a": ["x=y"]},
+    ],
+)
+def test_words_of_a_command_line_are_read_as_they_were_written(value: object) -> None:
+    assert value_of(word("a.b", value)) == value
+
+
 def test_what_cannot_be_mended(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_labelled_run(tmp_path / "run", KEYS, **FOLDER)
     assert "does not say where the images are: give --root" in refused(capsys, run, "--fix", "remove")
@@ -144,12 +267,12 @@ def spoil(run: Path, count: int) -> list[str]:
 def test_runs_train_on_a_mended_table(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder, mended: the printed command trains. Its own run, mended by leaving out, names the same files again."""
     for number in range(24):
-        paint(tmp_path / "own" / "train" / CLASSES[number % 3] / f"{number}.png", (10 * number, 90 * (number % 3), 0))
+        paint(tmp_path / AWKWARD / "train" / CLASSES[number % 3] / f"{number}.png", (10 * number, 90 * (number % 3), 0))
     options = (
         "base_method=ce", "components=none", "model=preact_tiny", "trainer.epochs=2", "trainer.batch_size=4",
         "trainer.milestones=[1]", "base_method.warm_up=1", "data.image_size=8", "data.validation=0.25",
     )  # fmt: skip
-    made = command("data=image_folder", f"data.root={tmp_path / 'own'}", "noise=none", *options)
+    made = command("data=image_folder", word("data.root", str(tmp_path / AWKWARD)), *options)
     assert made.returncode == 0, made.stderr
     (first,) = (tmp_path / "runs").glob("*/result.json")
     changed = spoil(first.parent, 3)

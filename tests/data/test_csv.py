@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def test_smallest_table(folder: Path) -> None:
         "file\tlabel\na.png\tdog\n\n \t \nb, c.png\tcat",
         b'\xef\xbb\xbflabel,more,file\ndog,1,a.png\ncat,2,"b, c.png"\n',
         ' label , file \n dog , a.png \n cat ,"b, c.png"\n',
+        'file,label\na.png, "dog"\n "b, c.png", cat\n',
+        '"label";"file"\n"dog";"a.png"\n\n"cat"; "b, c.png"',
     ],
 )
 def test_ways_to_write_one(folder: Path, text: str | bytes) -> None:
@@ -68,6 +71,10 @@ def test_ways_to_write_one(folder: Path, text: str | bytes) -> None:
         (("10", "2", "2"), ("2", "10"), [1, 0, 0]),
         (("-1", "0", "-1"), ("-1", "0"), [0, 1, 0]),
         (("10", "2", "x"), ("10", "2", "x"), [0, 1, 2]),
+        (("1", "01", "0"), ("0", "01", "1"), [2, 1, 0]),
+        (("--5", "2", "10"), ("--5", "10", "2"), [0, 2, 1]),
+        (("3.0", "10", "3"), ("3", "10"), [0, 1, 0]),
+        (("1.0", "2", "1.5"), ("1.0", "1.5", "2"), [0, 2, 1]),
     ],
 )
 def test_numbers_as_labels(folder: Path, labels: tuple[str, ...], names: tuple[str, ...], numbers: list[int]) -> None:
@@ -103,6 +110,25 @@ def test_a_truth_that_no_label_is(folder: Path) -> None:
     assert data.true_labels is not None
     assert data.true_labels.tolist() == [2, 0]
     assert (data.realised_noise_rate, data.per_class_noise) == (0.5, None)
+
+
+def test_true_labels_of_a_column_with_gaps(folder: Path) -> None:
+    text = 'file,label,true_label\na.png,3,3.0\n"b, c.png",0,3.0\ndeep/d.png,0,\ne.jpg,0,0.0\n'
+    data = prepare(settings(folder, text), NO_NOISE, Path("unused"))
+    assert data.train.class_names == ("0", "3")
+    assert data.true_labels is not None
+    assert data.true_labels.tolist() == [1, 1, UNKNOWN, 0]
+    assert data.realised_noise_rate == pytest.approx(1 / 3)
+
+
+def test_true_labels_that_are_all_foreign_are_a_warning(folder: Path) -> None:
+    text = 'file,label,true_label\na.png,dog,\n"b, c.png",cat,Cat\ne.jpg,cat,Dog\n'
+    said = r"none of its 2 true labels is one of the classes \(line 3: 'Cat'\), so all labels count as wrong"
+    with pytest.warns(UserWarning, match=said):
+        load_table(folder, text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_table(folder, text.replace("Dog", "dog"))
 
 
 def test_columns_by_other_names(folder: Path) -> None:
@@ -191,11 +217,33 @@ def test_missing_and_damaged_images(folder: Path) -> None:
         ("file,label\n", r"has 0 classes among its training rows: two or more are needed"),
         ("file,label\na.png,dog\n", r"has 1 classes among its training rows"),
         (b"file,label\n\xff,dog\n", r"is not UTF-8 text \(byte 11\)"),
+        (
+            'file,label\na.png,dog\n"b, c.png,cat\ndeep/d.png,dog\n',
+            r"labels\.csv is no intact table \(line 3: unexpected end of data\): mend its quotes$",
+        ),
+        ('file,label\n"a" dog.png,dog\n', r"is no intact table \(line 2: "),
+        ("x" * 140_000 + ",file,label\n", r"first line has no column 'file' beside others \('xxx"),
+        ("file,label\n" + "x" * 140_000 + ",dog\n", r"is no intact table \(line 2: field larger than"),
     ],
 )
 def test_what_is_no_table(folder: Path, text: str | bytes, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    for skip_bad in (False, True):
+        with pytest.raises(InputError, match=message):
+            load_table(folder, text, skip_bad=skip_bad)
+
+
+def test_a_name_with_a_nul_is_an_incomplete_entry(folder: Path) -> None:
+    text = 'file,label\na.png,dog\nx\0y.png,dog\n"b, c.png",cat\n'
+    with pytest.raises(InputError, match=r"labels\.csv: line 3 has too few fields, or no file"):
         load_table(folder, text)
+    assert load_table(folder, text, skip_bad=True).train.keys == ("a.png", "b, c.png")
+
+
+def test_one_file_in_two_spellings_is_named_twice(folder: Path) -> None:
+    text = f'file,label\na.png,dog\n./deep/../a.png,cat\n{folder / "a.png"},cat\n"b, c.png",cat\n'
+    with pytest.raises(InputError, match=r"line 3 \(\./deep/\.\./a\.png\) names the file of line 2 again, and 1 more"):
+        load_table(folder, text)
+    assert load_table(folder, text, skip_bad=True).train.keys == ("a.png", "b, c.png")
 
 
 def test_no_path() -> None:

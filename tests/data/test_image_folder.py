@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import threading
+import warnings
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,42 @@ def test_what_is_found_and_what_is_ignored(root: Path) -> None:
     )
 
 
+def test_the_first_frame_of_several_counts(root: Path) -> None:
+    frames = [Image.new("RGB", (9, 9), color) for color in ((0, 200, 0), (200, 0, 0))]
+    frames[0].save(root / "train" / "cat" / "0.gif", save_all=True, append_images=frames[1:])
+    assert load_folder(root).train.images()[0, :, MIDDLE, MIDDLE].tolist() == [0, 200, 0]
+
+
+def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
+    for number in range(3):
+        (root / "train" / "cat" / f"{number}.HEIC").write_bytes(b"")
+    (root / "train" / "dog" / "deep").mkdir()
+    (root / "train" / "dog" / "deep" / "README").write_bytes(b"")
+    (root / "train" / "dog" / ".notes.txt").write_bytes(b"")
+    (root / "test" / "dog" / "Thumbs.db").write_bytes(b"")
+    for name in ("loose.png", ".hidden.png", "stray.jpg"):
+        paint(root / "train" / name)
+    paint(root / "Val" / "cat" / "0.png")
+    (root / "validation").mkdir()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert len(load_folder(root).train.keys) == 4
+    assert [str(each.message) for each in caught if each.category is UserWarning] == [
+        f"{root}: 4 files below train are no images by the extension (.heic, none): left out",
+        f"{root / 'train'}: 2 images lie in no class folder: left out",
+        f"{root}: 1 file below test is no image by the extension (.db): left out",
+        f"{root / 'Val'} is not read (1 images): data.validation=SHARE holds out training images instead, and a table "
+        "(data=csv) may name validation images",
+    ]
+
+
+def test_nothing_is_said_of_a_folder_that_is_read_whole(root: Path) -> None:
+    (root / "labels.txt").write_text("beside the parts")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        load_folder(root)
+
+
 def test_classes_sort_as_text(root: Path) -> None:
     for part in ("train", "test"):
         for name in ("10", "2"):
@@ -105,6 +142,9 @@ def test_classes_sort_as_text(root: Path) -> None:
         ("print.jpg", "CMYK", (0, 255, 255, 0), (255, 0, 0)),
         ("map.pgm", "L", 7, (7, 7, 7)),
         ("any.webp", "RGB", (0, 0, 0), (0, 0, 0)),
+        ("any.gif", "P", 0, (0, 0, 0)),
+        ("web.JFIF", "RGB", (9, 90, 200), (9, 90, 200)),
+        ("web.jpe", "L", 60, (60, 60, 60)),
     ],
 )
 def test_colour_modes(root: Path, file: str, mode: str, color: Any, expected: tuple[int, ...]) -> None:

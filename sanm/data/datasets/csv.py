@@ -6,7 +6,8 @@ scoring alone; a row may lack one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from sanm.data.datasets._image_files import Entries, FileParts
 from sanm.data.types import UNKNOWN, LeftOut, Part, Source
 from sanm.errors import InputError
-from sanm.image_table import SPLITS, Row, Table, read_table
+from sanm.image_table import SPLITS, Row, Table, class_names, named_again, read_table
 
 
 def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
@@ -47,6 +48,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     train = part("train")
     assert train is not None  # as there are classes
     truth = [_true_number(row.true_label, number) for row in good if row.split == "train"]
+    _warn_of_foreign_truth(good, truth, len(names), table)
     return Source(
         train=train,
         test=part("test"),
@@ -55,14 +57,6 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         true_labels=np.array(truth, dtype=np.int64),
         left_out=tuple(parts.left_out),
     )
-
-
-def class_names(labels: Sequence[str]) -> tuple[str, ...]:
-    """The different labels, sorted as numbers where all are whole numbers, else as text."""
-    distinct = set(labels)
-    if all(label.lstrip("-").isdecimal() for label in distinct):
-        return tuple(sorted(distinct, key=int))
-    return tuple(sorted(distinct))
 
 
 def _label(row: Row) -> str:
@@ -74,14 +68,26 @@ def _true_number(text: str, number: Mapping[str, int]) -> int:
     return number.get(text, len(number)) if text else UNKNOWN
 
 
+def _warn_of_foreign_truth(rows: list[Row], truth: list[int], classes: int, table: Table) -> None:
+    known = [label for label in truth if label != UNKNOWN]
+    if known and min(known) == classes:
+        first = next(row for row in rows if row.split == "train" and row.true_label)
+        warnings.warn(
+            f"{table.path}: none of its {len(known)} true labels is one of the classes (line {first.line}: "
+            f"{first.true_label!r}), so all labels count as wrong: write both columns alike",
+            stacklevel=3,
+        )
+
+
 def _usable(table: Table, parts: FileParts) -> list[Row]:
     """The rows that have a split, a label, and a file of their own; the others are left out, or refused."""
     seen = dict[str, int]()
     good: list[Row] = []
     bad = [LeftOut(f"line {line}", "has too few fields, or no file") for line in table.incomplete]
     for row in table.rows:
-        reason = _reason(row, seen)
-        seen.setdefault(row.file, row.line)
+        place = table.place_of(row)
+        reason = _reason(row, seen.get(place))
+        seen.setdefault(place, row.line)
         if reason:
             bad.append(_bad(row, reason))
         else:
@@ -94,12 +100,10 @@ def _bad(row: Row, reason: str) -> LeftOut:
     return LeftOut(f"line {row.line} ({row.file})", reason)
 
 
-def _reason(row: Row, seen: Mapping[str, int]) -> str:
-    """What is wrong with a row; empty where nothing is."""
+def _reason(row: Row, named_before: int | None) -> str:
+    """What is wrong with a row, whose file the line ``named_before`` has too; empty where nothing is."""
     if row.split not in SPLITS:
         return f"has the split {row.split!r}, which is none of {', '.join(SPLITS)}"
     if not row.label:
         return "has no label"
-    if row.file in seen:
-        return f"names the file of line {seen[row.file]} again"
-    return ""
+    return "" if named_before is None else named_again(named_before)

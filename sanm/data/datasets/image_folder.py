@@ -18,7 +18,8 @@ from sanm.data.datasets._image_files import image_size_of, root_of
 from sanm.data.pixels import mean_and_std
 from sanm.data.types import Decoded, Labels, Part, Source, rows
 from sanm.errors import InputError
-from sanm.image_tree import EXTENSIONS, ignored, images_below
+from sanm.image_table import SPLITS
+from sanm.image_tree import EXTENSIONS, files_below, ignored, images_below, is_image, no_images
 
 EXPECTED = "expected train/<class>/<images> and, if there are any, test/<class>/<images> below data.root"
 
@@ -37,7 +38,8 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     originals, or in the argument ``cache_dir`` where that cannot be written). The folders' labels are given, not
     verified. Images are decoded at once, all of them, since statistics are those of all training images. Raises
     InputError for a missing folder, a class without images, a class that only the test part has, and, unless
-    ``skip_bad``, images that cannot be decoded; warns about a class that the test part lacks.
+    ``skip_bad``, images that cannot be decoded; warns about a class that the test part lacks, and
+    about files and folders that are not read.
     """
     root = root_of(settings, EXPECTED)
     decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir, FEWER)
@@ -47,6 +49,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     tested = (root / "test").exists()
     if tested:
         _check_test_classes(root / "test", class_names)
+    _say_what_is_not_read(root)
     train = _scan(root, "train", class_names)
     test = _scan(root, "test", class_names) if tested else None
     part = _decoded_part(decoded, "train", train, bool(settings.get("skip_bad")))
@@ -93,6 +96,28 @@ def _check_test_classes(folder: Path, class_names: tuple[str, ...]) -> None:
     missing = sorted(set(class_names) - tested)
     if missing:
         warnings.warn(f"{folder} has no images of {', '.join(missing)}: accuracy says nothing on them", stacklevel=3)
+
+
+def _say_what_is_not_read(root: Path) -> None:
+    for split in ("train", "test"):
+        if said := no_images(files_below(root / split), split):
+            warnings.warn(f"{root}: {said}", stacklevel=3)
+        if loose := _loose_images(root / split):
+            images = "1 image lies" if loose == 1 else f"{loose} images lie"
+            warnings.warn(f"{root / split}: {images} in no class folder: left out", stacklevel=3)
+    for name in sorted(entry.name for entry in root.iterdir() if entry.name.lower() in SPLITS["validation"]):
+        if count := len(images_below(root / name)):
+            warnings.warn(
+                f"{root / name} is not read ({count} images): data.validation=SHARE holds out training images instead, "
+                "and a table (data=csv) may name validation images",
+                stacklevel=3,
+            )
+
+
+def _loose_images(folder: Path) -> int:
+    if not folder.is_dir():
+        return 0
+    return sum(is_image(entry) and entry.is_file() and not ignored(entry.name) for entry in folder.iterdir())
 
 
 def _scan(root: Path, split: str, class_names: tuple[str, ...]) -> _Split:
