@@ -7,6 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from sanm import gpu
 from sanm.errors import InputError, Interrupted
 from sanm.explain import one_line
 from sanm.identity import identity, run_name
@@ -36,6 +37,8 @@ def run_cell(study: Study, overrides: list[str], watch: Watch, stop: Stop = lamb
     if status == REQUEUE:
         raise Interrupted(f"{directory.name} was stopped")
     if status == FAILED:
+        if gpu.lost():  # later trials would fail for it
+            raise InputError(f"{directory.name} failed and took the GPU from this process: the same command goes on")
         raise TrialFailedError(f"{directory.name}: {directory.failure_reason()}")
     rows, best = epochs_of(directory, COLUMNS[study.selection])
     looking(rows)  # what a run that was there already has to tell; it is not stopped by it

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from sanm.errors import StoppedError
+from sanm import gpu
+from sanm.errors import InputError, StoppedError
 from sanm.identity import identity, run_name
 from sanm.run import train_or_skip
 from sanm.store import RunDirectory
@@ -110,6 +111,19 @@ def test_a_run_that_diverges_fails_its_trial_with_the_reason(make_study: MakeStu
     table = pd.read_csv(study.folder / "trials.csv")
     assert "not finite" in table["reason"][0]
     assert not list((tmp_path / "runs").glob("*/result.json"))
+
+
+def test_a_run_that_takes_the_gpu_from_its_process_fails_its_own_trial_alone(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(*ONE_POINT, *QUICK, "study.n_trials=1", "trainer.lr=1e30")
+    with monkeypatch.context() as patched:
+        patched.setattr(gpu, "lost", lambda: True)
+        with pytest.raises(InputError, match=r"took the GPU.*the same command goes on"):
+            optimized(study)
+    (trial,) = optimized(study).trials
+    assert trial.state.name == "FAIL"
+    assert "the loss is not finite at epoch 1" in trial.user_attrs[REASON]
 
 
 def test_the_report_has_the_numbers_of_the_records(make_study: MakeStudy, tmp_path: Path) -> None:
