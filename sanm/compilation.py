@@ -34,7 +34,7 @@ def _compiled(plain: Callable[[Tensor], Tensor], batch_size: int, scanned: int) 
     compiled = torch.compile(plain, dynamic=False)
 
     def features(x: Tensor) -> Tensor:
-        recurs = len(x) % batch_size == 0 or len(x) == scanned
+        recurs = len(x) and (len(x) % batch_size == 0 or len(x) == scanned)
         return compiled(x) if recurs else plain(x)
 
     return features

@@ -131,7 +131,7 @@ def activation_map(look: Look, network: Network, k: int, kind: str, size: torch.
     """
     features = look.maps(k)[0].float()
     size = size or look.x.shape[-2:]
-    with torch.autocast(features.device.type, enabled=False):  # of 8 bits of mantissa many points share the largest
+    with torch.autocast(features.device.type, enabled=False):  # in bf16 several points would share the largest value
         if kind == "class":
             weights = network.classifier.weight[look.probs(k)[0].argmax(-1)].detach()
             activation = torch.einsum("bdhw,bd->bhw", features, weights.float())
