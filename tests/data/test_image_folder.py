@@ -111,7 +111,7 @@ def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
         f"{root}: 4 files below train are no images by the extension (.heic, none): left out",
         f"{root / 'train'}: 2 images lie in no class folder: left out",
         f"{root}: 1 file below test is no image by the extension (.db): left out",
-        f"{root / 'Val'} is not read (1 images): data.validation=SHARE holds out training images instead, and a table "
+        f"{root / 'Val'} is not read (1 image): data.validation=SHARE holds out training images instead, and a table "
         "(data=csv) may name validation images",
     ]
 

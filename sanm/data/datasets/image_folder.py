@@ -107,9 +107,10 @@ def _say_what_is_not_read(root: Path) -> None:
             warnings.warn(f"{root / split}: {images} in no class folder: left out", stacklevel=3)
     for name in sorted(entry.name for entry in root.iterdir() if entry.name.lower() in SPLITS["validation"]):
         if count := len(images_below(root / name)):
+            images = "1 image" if count == 1 else f"{count} images"
             warnings.warn(
-                f"{root / name} is not read ({count} images): data.validation=SHARE holds out training images instead, "
-                "and a table (data=csv) may name validation images",
+                f"{root / name} is not read ({images}): data.validation=SHARE holds out training images instead, and a "
+                "table (data=csv) may name validation images",
                 stacklevel=3,
             )
 
