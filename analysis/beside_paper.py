@@ -39,9 +39,9 @@ class PaperTable:
     apart: Callable[[pd.DataFrame], dict[str, list[str]]] = _none_apart
     who: Callable[[str], str] = str
 
-    def comparable(self, settings: Settings) -> bool:
-        """Whether numbers of a block with these settings can be held against the paper's."""
-        return not self.numbers(settings).empty and not paper.departures(settings, self.asked)
+    def comparable(self, group: Group) -> bool:
+        """Whether numbers of these runs can be held against the paper's."""
+        return not self.numbers(group.settings).empty and not paper.departures(group, self.asked)
 
 
 def beside(
@@ -51,7 +51,7 @@ def beside(
     alone = cells.assign(paper=float("nan"), difference=float("nan"), footnote="")
     if table is None or table.numbers(group.settings).empty:
         return alone, []
-    departures = paper.departures(group.settings, table.asked)
+    departures = paper.departures(group, table.asked)
     if departures:
         return alone, [f"Not the paper's setting: {', '.join(departures)}."]
     apart = table.apart(group.runs)
@@ -67,8 +67,8 @@ def references(
     table: PaperTable, groups: Sequence[Group], statistics: Sequence[str], head: Sequence[str], form: Form
 ) -> list[Block]:
     """The paper's rows as blocks of their own, for each experiment whose runs they do not stand beside."""
-    comparable = {_place(table, group.settings) for group in groups if table.comparable(group.settings)}
-    apart = {_place(table, group.settings) for group in groups if not table.comparable(group.settings)}
+    comparable = {_place(table, group.settings) for group in groups if table.comparable(group)}
+    apart = {_place(table, group.settings) for group in groups if not table.comparable(group)}
     blocks = []
     for place in sorted(apart | comparable if table.whole else apart, key=str):
         experiment = dict(place)

@@ -29,7 +29,6 @@ HEAD = {"data.name": "{}", "noise.name": "{} noise", "noise.convention": "{}"}
 MAKE = "python -m sanm.run -m base_method=ce,coteaching,cdr,elr_plus,dividemix components=none,full"
 # What the paper's numbers ask for; it reports no hyper-parameters of the methods it lifts, but from what they start.
 PAPER = paper.PROTOCOL | {"base_method.learn_from": "weak"}
-PRETRAINED = {"c2d": "simclr"}
 
 
 def label(method: object, components: object) -> str:
@@ -100,18 +99,6 @@ def with_gains(found: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([parts, gain]).sort_values("row", key=lambda names: names.map(order.index), kind="stable")
 
 
-def apart(runs: pd.DataFrame) -> dict[str, list[str]]:
-    """For each method of the paper that starts from something else than in the paper: what that is."""
-    found: dict[str, list[str]] = {}
-    own = runs[runs[METHOD].isin(paper.METHODS.values())]
-    for method, used in own.groupby(METHOD)[PRETRAIN]:
-        expected = PRETRAINED.get(str(method), "none")
-        others = used[used != expected]
-        if len(others):
-            found[str(method)] = [f"{PRETRAIN} {provenance.distinct(others)} (paper: {expected})"]
-    return found
-
-
 def own_settings(runs: pd.DataFrame) -> list[str]:
     """The settings in which methods differ, their names left out."""
     keys = [key for key in setting_columns(runs) if key not in (METHOD, *ALIKE)]
@@ -152,15 +139,22 @@ def _pretrained(runs: pd.DataFrame, methods: list[str]) -> list[str]:
 
 
 def cost(runs: pd.DataFrame) -> list[str]:
-    """Seconds an epoch of every method, and how many times as long it takes with SANM."""
+    """Seconds an epoch of every method, and how many times as long it takes with SANM.
+
+    An epoch's length can follow the noise (DivideMix's does), so both are of the noise rates that both have.
+    """
     done = runs[runs["status"] == "done"]
-    seconds = (done["seconds"] / done["epochs"]).groupby(done[ROWS]).mean().dropna().to_dict()
+    by_rate = (done["seconds"] / done["epochs"]).groupby([done["noise.rate"], done[ROWS]]).mean().unstack()
     parts = []
     for method in _methods(runs):
-        plain, lifted = (label(method, name) for name in COMPARED)
-        own = [f"{name} {seconds[name]:.3g}" for name in (plain, lifted) if name in seconds]
-        ratio = [f"({seconds[lifted] / seconds[plain]:.2g} times)"] if len(own) == 2 and seconds[plain] else []
-        parts.extend([" ".join([", ".join(own), *ratio])] if own else [])
+        own = by_rate.reindex(columns=[label(method, name) for name in COMPARED])
+        shared = own.dropna()
+        seconds = (own if shared.empty else shared).mean().dropna()
+        if seconds.empty:
+            continue
+        plain, *lifted = seconds
+        ratio = [f"({lifted[0] / plain:.2g} times)"] if lifted and plain and not shared.empty else []
+        parts.append(" ".join([", ".join(f"{name} {each:.3g}" for name, each in seconds.items()), *ratio]))
     machine = f"device {provenance.distinct(done['device'])}, threads {provenance.distinct(done['threads'])}"
     return [f"Seconds an epoch, mean of the finished runs ({machine}): {'; '.join(parts)}."] if parts else []
 
@@ -183,7 +177,8 @@ def of_methods(title: str, make: str, paper_table: PaperTable | None = None, **c
         "alike": ALIKE,
         "follows": FOLLOWS,
         "head": HEAD,
-        "paper": paper_table and replace(paper_table, whole=True, apart=apart, who=lambda row: split(row)[0]),
+        "paper": paper_table
+        and replace(paper_table, whole=True, apart=paper.methods_departures, who=lambda row: split(row)[0]),
         "warnings_of": mixed,
         "notes_of": remarks,
     }

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.blocks import shown
+from analysis import provenance
+from analysis.blocks import Group, percent, shown
 
 BETWEEN_NOTES = " | "
 DATASETS = ("cifar10", "cifar100")
@@ -43,12 +44,27 @@ PROTOCOL: dict[str, object] = {
     "trainer.milestones": (150,),
     "trainer.decay": 0.1,
     "trainer.last_window": 10,
+    "trainer.optimizer": "sgd",
+    "trainer.schedule": "steps",
+    "trainer.epoch_samples": None,
 }
+# What each of the paper's methods starts from, and which networks have its PreAct ResNet-18's place. C2D's is its own.
+START: dict[str, tuple[str, ...]] = {"pretrain.name": ("none",), "model.name": ("preact_resnet",)}
+START_OF = {"c2d": {"pretrain.name": ("simclr",), "model.name": ("preact_resnet", "resnet")}}
 SETTING: dict[str, object] = PROTOCOL | {
     "base_method.views": 2,
     "base_method.learn_from": "weak",
     "base_method.temperature": 0.5,
     "base_method.alpha": 4,
+    "base_method.guess_on": "weak",
+    "base_method.ramp_up": 16,
+}
+# What DivideMix has by data set and noise: as it was published, on which the paper builds.
+BY_NOISE = ("base_method.warm_up", "base_method.lambda_u", "base_method.threshold", "quality.window")
+WARM_UP = {"cifar10": 10, "cifar100": 30}
+LAMBDA_U = {
+    "cifar10": {0.2: 0, 0.5: 25, 0.8: 25, 0.9: 50},
+    "cifar100": {0.2: 25, 0.5: 150, 0.8: 150, 0.9: 150},
 }
 # The same for what only runs with SANM have.
 SANM_SETTING: dict[str, object] = {
@@ -57,6 +73,8 @@ SANM_SETTING: dict[str, object] = {
     "mask_strategy.aspect": 0.8,
     "mask_source.name": "self",
     "variant.masked_views": "joint",
+    "variant.masked_target": "method",
+    "variant.unmasked_views": "kept",
     "variant.activation": "class",
     "variant.ratio_at_maximum": "two_minus_w",
     "variant.ratio_at_minimum": "one_minus_w",
@@ -122,14 +140,63 @@ def reported_components(dataset: object) -> pd.DataFrame:
     return numbers[["components", "rate", "statistic", "paper", "footnote"]]
 
 
-def departures(settings: Mapping[str, object], setting: Mapping[str, object] = SETTING) -> list[str]:
-    """How a block's settings depart from the paper's; empty where a difference to the paper means something.
+def departures(group: Group, setting: Mapping[str, object] = SETTING) -> list[str]:
+    """How a block departs from the paper's setting; empty where a difference to the paper means something.
 
-    `setting` is what is asked of every run, by default Table 5's; what only runs with SANM have is asked beside it.
+    `setting` is what is asked of every run, by default Table 5's; what only runs with SANM have is asked beside it,
+    and of a block of one method what that method asks for.
     """
+    settings = group.settings
     expected = {**setting} | {key: value for key, value in SANM_SETTING.items() if settings.get(key) is not None}
-    return [
-        f"{key} {shown(settings.get(key))} (paper: {shown(value)})"
+    found = [
+        _departure(key, shown(settings.get(key)), value)
         for key, value in expected.items()
         if (settings.get(key) or None) != value  # a validation share of 0.0 is none
     ]
+    of_method = methods_departures(group.runs).values() if "base_method.name" in settings else ()
+    return [*found, *(departure for departures in of_method for departure in departures)]
+
+
+def methods_departures(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """For each method of the paper that is run in another way than in the paper: how."""
+    found = {}
+    asked = runs.reindex(columns=[*{*runs.columns, "base_method.name", *START, *BY_NOISE}])
+    for method, own in asked[asked["base_method.name"].isin(METHODS.values())].groupby("base_method.name"):
+        departures = [*_other_start(own, str(method)), *(_other_dividemix(own) if method == "dividemix" else ())]
+        if departures:
+            found[str(method)] = departures
+    return found
+
+
+def _other_start(runs: pd.DataFrame, method: str) -> list[str]:
+    found = []
+    for key, allowed in {**START, **START_OF.get(method, {})}.items():
+        others = runs.loc[~runs[key].isin(allowed), key]
+        if len(others):
+            found.append(_departure(key, provenance.distinct(others), " or ".join(allowed)))
+    return found
+
+
+def _other_dividemix(runs: pd.DataFrame) -> list[str]:
+    found = []
+    place = ["data.name", "noise.name", "noise.rate"]
+    for _, own in runs.groupby(place):
+        dataset, noise, rate = own[place].iloc[0]
+        for key, value in _dividemix(dataset, noise, rate).items():
+            others = own.loc[own[key] != value, key]
+            if len(others):
+                found.append(_departure(f"{key} at {percent(rate)}", provenance.distinct(others), value))
+    return found
+
+
+def _dividemix(dataset: str, noise: str, rate: float) -> dict[str, object]:
+    """DivideMix's settings for a data set and noise; what was not published for them is left out."""
+    symmetric = noise == "symmetric"
+    hardest = symmetric and rate == 0.9
+    lambda_u = LAMBDA_U.get(dataset, {}).get(rate) if symmetric else 0
+    values = (WARM_UP.get(dataset), lambda_u, 0.6 if hardest else 0.5, 5 if hardest else 1)
+    return {key: value for key, value in zip(BY_NOISE, values, strict=True) if value is not None}
+
+
+def _departure(key: str, found: str, expected: object) -> str:
+    return f"{key} {found} (paper: {shown(expected)})"

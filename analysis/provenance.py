@@ -17,8 +17,10 @@ PROTOCOL = (
     "model.name",
     "model.widths",
     "model.blocks",
+    "pretrain.name",
     "trainer.epochs",
     "trainer.batch_size",
+    "trainer.precision",
     "tau.value",
     "mask_strategy.name",
     "mask_source.name",
@@ -27,11 +29,13 @@ PROTOCOL = (
     "variant.ratio_at_maximum",
     "variant.reconstruction_weight",
 )
+NOTHING = "none"  # of an option: that it is not there
 
 
 def protocol(settings: Mapping[str, object]) -> str:
     """The settings of a block that tell protocols apart most, as one sentence."""
-    return "Protocol: " + ", ".join(f"{key} {shown(settings[key])}" for key in PROTOCOL if key in settings) + "."
+    told = {key: shown(settings[key]) for key in PROTOCOL if key in settings}
+    return "Protocol: " + ", ".join(f"{key} {value}" for key, value in told.items() if value != NOTHING) + "."
 
 
 def code(runs: pd.DataFrame) -> str:

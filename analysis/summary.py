@@ -77,7 +77,7 @@ def selection_rules(runs: pd.DataFrame, statistics: Sequence[str]) -> str:
     rules = {
         "best": "best = highest test accuracy of any epoch (chosen on the test set)",
         "last": f"last = {final}",
-        "selected": "selected = test accuracy at the epoch that a noisy validation split chose",
+        "selected": f"selected = test accuracy at the epoch that {_labels(runs)} validation labels chose",
         "validation": f"validation = highest accuracy of any epoch on {_labels(runs)} validation labels, NO TEST",
     }
     return f"Selection: {'; '.join(rules[statistic] for statistic in statistics)}. Accuracies in percent."

@@ -135,6 +135,26 @@ def test_dividemix_takes_noise_with_a_direction_alike(noise: str) -> None:
     assert (method["lambda_u"], method["confidence_penalty"], method["threshold"]) == (0, True, 0.5)
 
 
+@pytest.mark.parametrize("method", ["elr", "elr_plus"])
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (("data=csv", "data.path=t.csv"), (1, 0.9)),
+        (("data=image_folder", "data.root=."), (1, 0.9)),
+        (("data=cifar10", "noise=human", "noise.path=h.pt", "noise.key=worse"), (1, 0.9)),
+        (("data=cifar10", "noise=asymmetric"), (1, 0.9)),
+        (("data=cifar10", "noise=symmetric"), (3, 0.7)),
+        (("data=csv", "data.path=t.csv", "noise=symmetric"), (3, 0.7)),
+        (("preset=clothing1m", "data.root=."), (3, 0.7)),
+    ],
+)
+def test_elr_takes_labels_that_people_gave_as_asymmetric(
+    method: str, labels: tuple[str, ...], expected: tuple[float, float]
+) -> None:
+    composed = config_of(*labels, f"base_method={method}")["base_method"]
+    assert (composed["lambda_elr"], composed["beta"]) == expected
+
+
 def test_choices_of_the_noise_are_those_of_its_code() -> None:
     assert CHOICES["noise.definition"] == tuple(DEFINITIONS)
     assert CHOICES["noise.scale"] == SCALES

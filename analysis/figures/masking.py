@@ -81,7 +81,7 @@ def beside_the_paper(cells: pd.DataFrame, group: Group, adaptive: str) -> tuple[
     if numbers.empty:
         return cells, []
     told = _told(numbers)
-    departures = paper.departures(settings)
+    departures = paper.departures(group)
     if departures:
         return cells, [f"{told} That is another setting: {', '.join(departures)}."]
     index = pd.MultiIndex.from_frame(cells[["statistic", cells.columns[1], RATE]])

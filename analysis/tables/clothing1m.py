@@ -13,6 +13,7 @@ table = method_rows.of_methods(
     make="python -m sanm.run -m preset=clothing1m data.root=PATH base_method=ce,dividemix components=none,full",
     columns=("data.name",),
     only={"noise.rate": (None,), COMPONENTS: method_rows.COMPARED},
+    statistics=("selected", "best", "last"),
     follows=(),
     head={"data.name": "{}", "noise.name": "noise={}", "noise.convention": "{}"},
     paper_table=PaperTable(

@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from analysis import method_rows
+from analysis import method_rows, paper
 from analysis.beside_paper import PaperTable
 from analysis.comparison import COMPONENTS, Comparison
 
@@ -37,7 +37,7 @@ table = Comparison(
         numbers=_numbers,
         asked=method_rows.PAPER,
         experiment={"noise.name": "symmetric"},
-        apart=method_rows.apart,
+        apart=paper.methods_departures,
         who=lambda row: method_rows.split(row)[0],
     ),
     notes=("Gain: SANM(m) − m.",),

@@ -72,7 +72,7 @@ def write_run(runs_dir: Path) -> Callable[..., Path]:
 def _config(components: str = "full", rate: float = 0.5, seed: int = 1, **changes: Any) -> dict[str, Any]:
     on = SWITCHES[components]
     result: dict[str, Any] = {
-        "base_method": {"name": "dividemix", "lambda_u": 25 if rate < 0.9 else 50, "warmup": 5},
+        "base_method": {"name": "dividemix", "lambda_u": {0.2: 0, 0.9: 50}.get(rate, 25), "warm_up": 5},
         "noise": {"name": "symmetric", "rate": rate, "seed": seed, "convention": "inclusive"},
         "components": {"name": components, "amg": "a" in on, "nlr": "n" in on, "smr": "s" in on},
         "data": {"name": "digits"},
@@ -116,6 +116,10 @@ def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -
         "base_method__learn_from": "weak",
         "base_method__temperature": 0.5,
         "base_method__alpha": 4.0,
+        "base_method__guess_on": "weak",
+        "base_method__ramp_up": 16,
+        "base_method__warm_up": 10,
+        "base_method__threshold": 0.6 if rate == 0.9 else 0.5,
     }
     return _config(components, rate, seed, **{**setting, **changes})
 

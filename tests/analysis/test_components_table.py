@@ -122,6 +122,18 @@ def test_differences_only_in_the_papers_setting(runs_dir: Path, paper_settings: 
         {"mask_source__name": "pretrained"},
         {"variant__masked_views": "separate"},
         {"base_method__learn_from": "none"},
+        {"base_method__guess_on": "autoaugment"},
+        {"base_method__warm_up": 1},
+        {"base_method__lambda_u": 25},
+        {"base_method__threshold": 0.2},
+        {"quality__window": 5},
+        {"pretrain__name": "simclr"},
+        {"model__name": "resnet"},
+        {"variant__unmasked_views": "replaced"},
+        {"variant__masked_target": "prediction"},
+        {"trainer__optimizer": "adam"},
+        {"trainer__schedule": "cosine"},
+        {"trainer__epoch_samples": 32000},
     ],
 )
 def test_any_departure_hides_the_difference(
@@ -132,6 +144,13 @@ def test_any_departure_hides_the_difference(
     assert block.cells[["paper", "difference"]].isna().all(axis=None)
     assert "Not the paper's setting" in markdown(table(analysis.load(runs_dir)))
     assert reference.title.startswith("the paper's Table 5 (DivideMix, CIFAR-10")
+
+
+def test_a_departure_at_one_noise_rate_is_named_with_it(runs_dir: Path, paper_settings: Any, write_run: Any) -> None:
+    write_run(paper_settings("full", 0.2), best=96.0)
+    write_run(paper_settings("full", 0.9, base_method__lambda_u=25), best=90.0)
+    block = table(analysis.load(runs_dir)).blocks[0]
+    assert "Not the paper's setting: base_method.lambda_u at 90 % 25 (paper: 50)." in block.notes
 
 
 @pytest.mark.parametrize(
@@ -242,14 +261,19 @@ def test_latex_is_booktabs_and_escaped(runs_dir: Path, settings: Any, write_run:
 
 
 def test_statistics_are_chosen(runs_dir: Path, settings: Any, write_run: Any) -> None:
-    write_run(settings("full", 0.5), best=80.0, selected_accuracy=79.5)
+    write_run(settings("full", 0.5), best=80.0, selected_accuracy=79.5, validation_labels="noisy")
     write_run(settings("none", 0.5), best=80.0)
     result = table(analysis.load(runs_dir), ["selected"])
     (block,) = result.blocks
     assert block.cells["statistic"].unique().tolist() == ["selected"]
     assert cell(block, "full", 0.5, "selected")["mean"] == 79.5
     assert cell(block, "none", 0.5, "selected")["n"] == 0
-    assert "noisy validation split" in result.notes[0]
+    assert "selected = test accuracy at the epoch that noisy validation labels chose" in result.notes[0]
+
+
+def test_what_chose_an_epoch_is_said(runs_dir: Path, settings: Any, write_run: Any) -> None:
+    write_run(settings("full", 0.5), best=80.0, selected_accuracy=79.5, validation_labels="true")
+    assert "the epoch that true validation labels chose" in table(analysis.load(runs_dir), ["selected"]).notes[0]
 
 
 def test_masks_by_another_network_stand_in_a_block_of_their_own(runs_dir: Path, settings: Any, write_run: Any) -> None:

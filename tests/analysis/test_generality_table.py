@@ -91,10 +91,10 @@ def test_seeds_of_the_noise_count_for_pairs_too(runs_dir: Path, write_method: An
 def test_runs_of_one_seed_count_by_their_mean_and_are_warned_of(runs_dir: Path, write_method: Any) -> None:
     write_method("ce", "none", best=70.0)
     write_method("ce", "full", best=71.0)
-    write_method("ce", "full", best=75.0, base_method__warmup=9)
+    write_method("ce", "full", best=75.0, base_method__warm_up=9)
     block = table(analysis.load(runs_dir)).blocks[0]
     assert (cell(block, "ce: gain")["mean"], cell(block, "ce: gain")["n"]) == (3, 1)
-    warning = "base_method.warmup is mixed at base_method.name ce at noise.rate 0.5: 5 (2 runs), 9 (1 run)"
+    warning = "base_method.warm_up is mixed at base_method.name ce at noise.rate 0.5: 5 (2 runs), 9 (1 run)"
     assert warning in block.warnings
 
 
@@ -190,10 +190,10 @@ def test_settings_tabulated_by_rate_are_noted_and_not_warned_of(runs_dir: Path, 
 
 def test_a_pair_that_differs_in_more_than_sanm_is_warned_of(runs_dir: Path, write_method: Any) -> None:
     write_method("ce", "none", best=70.0)
-    write_method("ce", "full", best=90.0, pretrain__name="simclr", base_method__warmup=9, dirty=True)
+    write_method("ce", "full", best=90.0, pretrain__name="simclr", base_method__warm_up=9, dirty=True)
     warnings = "\n".join(table(analysis.load(runs_dir)).blocks[0].warnings)
     assert "pretrain.name is mixed at base_method.name ce at noise.rate 0.5: none (1 run), simclr (1 run)" in warnings
-    assert "base_method.warmup is mixed" in warnings
+    assert "base_method.warm_up is mixed" in warnings
     assert "commits are mixed" in warnings
 
 
@@ -260,6 +260,21 @@ def test_a_method_that_starts_from_something_else_is_not_compared(runs_dir: Path
     assert "Not the paper's ce: pretrain.name simclr (paper: none)." in block.notes
 
 
+def test_c2d_starts_from_simclr_and_may_have_its_own_network(runs_dir: Path, write_paper_method: Any) -> None:
+    write_paper_method("c2d", "full", best=96.0, pretrain__name="simclr", model__name="resnet")
+    (block,) = build("symmetric", analysis.load(runs_dir)).blocks[:-1]
+    assert cell(block, "SANM(c2d)")["paper"] == 96.4
+    assert not any(note.startswith("Not the paper's") for note in block.notes)
+
+
+def test_dividemix_of_another_lambda_is_not_compared(runs_dir: Path, write_paper_method: Any) -> None:
+    write_paper_method("dividemix", "full", best=96.0, base_method__lambda_u=0)
+    write_paper_method("ce", "full", best=89.0)
+    block = build("symmetric", analysis.load(runs_dir)).blocks[0]
+    assert math.isnan(cell(block, "SANM(dividemix)")["paper"])
+    assert "Not the paper's dividemix: base_method.lambda_u at 50 % 0 (paper: 25)." in block.notes
+
+
 def test_a_gain_is_of_one_pool_of_views(runs_dir: Path, write_method: Any) -> None:
     write_method("ce", "none", best=70.0, base_method__learn_from="weak")
     write_method("ce", "full", best=90.0, base_method__learn_from="autoaugment")
@@ -304,8 +319,15 @@ def test_seconds_an_epoch(runs_dir: Path, write_method: Any) -> None:
     block = table(analysis.load(runs_dir)).blocks[0]
     assert cell(block, "ce", 0.8)["seconds_per_epoch"] == pytest.approx(4)
     assert math.isnan(cell(block, "ce: gain")["seconds_per_epoch"])
-    expected = "Seconds an epoch, mean of the finished runs (device cpu, threads 2): ce 3, SANM(ce) 7.5 (2.5 times)."
+    expected = "Seconds an epoch, mean of the finished runs (device cpu, threads 2): ce 2, SANM(ce) 7.5 (3.8 times)."
     assert expected in block.notes
+
+
+def test_seconds_are_compared_at_the_rates_that_both_have(runs_dir: Path, write_method: Any) -> None:
+    for components, rate, seconds in (("none", 0.2, 300.0), ("none", 0.5, 120.0), ("full", 0.2, 900.0)):
+        write_method("dividemix", components, rate, best=70.0, seconds=seconds)
+    notes = table(analysis.load(runs_dir)).blocks[0].notes
+    assert any(note.endswith("dividemix 10, SANM(dividemix) 30 (3 times).") for note in notes)
 
 
 def test_statistics_are_chosen(runs_dir: Path, write_method: Any) -> None:
