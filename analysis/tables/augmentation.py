@@ -49,5 +49,5 @@ table = Comparison(
     least=2,
     contrasts=_pools_compared,
     head=HEAD,
-    notes=("Gain: SANM on a pool − the pool without it.",),
+    notes=("Gain: SANM on a pool − the pool without it. Masked views are made of the pool that is guessed on.",),
 ).table

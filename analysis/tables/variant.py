@@ -1,4 +1,4 @@
-"""How the paper is read: each setting of `variant` that is not its reading, and the released code as a whole."""
+"""How the paper is read: each setting of `variant` that is not its reading, and all of the released code's at once."""
 
 import pandas as pd
 

@@ -40,7 +40,11 @@ class CoTeaching(Method):
         return [Draw(index, len(index)) for index in full or batches]
 
     def share(self, losses: Sequence[Tensor], step: Step) -> list[Tensor]:
-        """Each network's mean loss over the samples whose loss is smallest for its peer, views added by SANM aside."""
+        """Each network's mean loss over the samples whose loss is smallest for its peer, views added by SANM aside.
+
+        The published code divides this mean by the number of samples once more, which its optimizer, Adam, undoes; it
+        is left out, so that other optimizers learn at their learning rate.
+        """
         batch = losses[0].shape[1]
         kept = max(1, int((1 - self.forget(step.epoch)) * batch))
         views = self.num_views(step.epoch)
