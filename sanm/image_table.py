@@ -61,7 +61,7 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
     folder = Path(root).expanduser() if root else place.parent
     if not folder.is_dir():
         raise InputError(f"data.root={root} is not a folder: give the one that the files of {place} are relative to")
-    text = _text(place)
+    text = table_text(place, f"data.path={place}")
     lines = filled_lines(text, _delimiter(place, text, str(columns["file"])), f"data.path={place}")
     at = _positions(next(lines)[1], columns, place)
     rows: list[Row] = []
@@ -74,6 +74,28 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
         split = _split(found["split"]) if "split" in at else "train"
         rows.append(Row(line, found["file"], found["label"], split, found.get("true_label", "")))
     return Table(place, folder, tuple(_with_whole_numbers(rows)), tuple(incomplete))
+
+
+def table_text(place: Path, called: str) -> str:
+    """The text of a table. Raises InputError, which says what it is ``called``, when it cannot be read as UTF-8."""
+    try:
+        return place.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put in front
+    except OSError as error:
+        raise InputError(f"{called} cannot be read ({error.strerror}): give a CSV file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{called} is not UTF-8 text (byte {error.start}): save it as such") from error
+
+
+def delimiter_of(text: str, column: str, fewest: int) -> str | None:
+    """What separates the fields of a table: under which its first line has that column, and as many as the ``fewest``.
+
+    None where there is no such delimiter.
+    """
+    for delimiter in DELIMITERS:
+        fields = header_fields(text, delimiter)
+        if column in fields and len(fields) >= fewest:
+            return delimiter
+    return None
 
 
 def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, list[str]]]:
@@ -137,20 +159,9 @@ def _whole(text: str) -> str:
     return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", text) else text
 
 
-def _text(place: Path) -> str:
-    try:
-        return place.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put in front
-    except OSError as error:
-        raise InputError(f"data.path={place} cannot be read ({error.strerror}): give a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"data.path={place} is not UTF-8 text (byte {error.start}): save it as such") from error
-
-
 def _delimiter(place: Path, text: str, file_column: str) -> str:
-    for delimiter in DELIMITERS:
-        fields = header_fields(text, delimiter)
-        if file_column in fields and len(fields) > 1:
-            return delimiter
+    if delimiter := delimiter_of(text, file_column, fewest=2):
+        return delimiter
     header = text.partition("\n")[0]
     raise InputError(
         f"data.path={place}: its first line has no column {file_column!r} beside others ({header.strip()[:80]!r}): "

@@ -122,6 +122,24 @@ def test_without_what_it_needs(
     assert "unchecked: onnxruntime is not installed" in capsys.readouterr().out
 
 
+def test_the_model_and_its_run_are_never_replaced(
+    finished: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the file is called as the default would call what is written."""
+    moved, model = tmp_path / "m.pt2", finished.path / FILE_NAME
+    moved.write_bytes(model.read_bytes())
+    for words, place, message in (
+        ([str(moved)], moved, "is read here, and nothing replaces what is read: give another --out"),
+        ([str(moved), "--out", str(model)], model, "is part of the record of a run"),
+        ([str(moved), "--out", str(finished.path / "result.json")], finished.path / "result.json", "is part of"),
+    ):
+        before = place.read_bytes()
+        assert main([*words, "--format", "torch_export", "--overwrite"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{place} {message}" in line
+        assert place.read_bytes() == before
+
+
 def test_bad_input_is_one_line(finished: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "m").write_text("mine")
     for words, message in (

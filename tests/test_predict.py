@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.labels.__main__ import main as labels_main
+from sanm.command_line import RECORD
 from sanm.errors import InputError
 from sanm.model_file import FILE_NAME, read_model
 from sanm.predict import decoding
@@ -47,7 +49,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def accuracy(rows: list[dict[str, str]]) -> float:
     """In percent, of images whose folder is their class."""
-    return 100 * sum(Path(row["file"]).parent.name == row["predicted_class"] for row in rows) / len(rows)
+    return 100 * sum(Path(row["file"]).parent.name == row["predicted_label"] for row in rows) / len(rows)
 
 
 def test_the_runs_own_test_accuracy(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
@@ -70,30 +72,109 @@ def test_the_runs_own_test_accuracy(tmp_path: Path, digits: RunDirectory, pictur
     for row in rows:
         probabilities = [float(row[str(digit)]) for digit in range(10)]
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
-        assert float(row["confidence"]) == max(probabilities) == probabilities[int(row["predicted_label"])]
+        assert float(row["confidence"]) == max(probabilities) == probabilities[int(row["predicted_class"])]
 
 
-def test_an_image_folder_is_decoded_and_cropped_as_its_run_did(tmp_path: Path) -> None:
-    """Colors that overlap, images of several sizes and modes, and class names that a table could stumble over."""
-    draws, classes = np.random.default_rng(0), ("file", 'a, "b"', "c")
+@pytest.fixture(scope="module")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, Path]:
+    """A run of colors that overlap, images of several sizes and modes, and class names that a table could stumble over;
+    and its data."""
+    folder = tmp_path_factory.mktemp("colors")
+    draws = np.random.default_rng(0)
     for part, count in (("train", 16), ("test", 20)):
-        for label, name in enumerate(classes):
+        for label, name in enumerate(("file", 'a, "b"', "c")):
             for number in range(count):
                 size = tuple(draws.integers(12, 40, 2))
                 pixels = draws.integers(0, 120, (*size, 3)) + np.eye(3, dtype=int)[label] * draws.integers(0, 60)
-                path = tmp_path / "data" / part / name / f"{number}.png"
+                path = folder / "data" / part / name / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(pixels.astype(np.uint8)).convert("RGB" if number % 4 else "L").save(path)
-    words = ("data=image_folder", f"data.root={tmp_path / 'data'}", "noise=none", "data.augment.crop_padding=0")
-    run = run_in(tmp_path / "runs", *ALONE, *ALL, *words, "data.image_size=20", "data.augment.crop=16")
+    words = ("data=image_folder", f"data.root={folder / 'data'}", "noise=none", "data.augment.crop_padding=0")
+    run = run_in(folder / "runs", *ALONE, *ALL, *words, "data.image_size=20", "data.augment.crop=16")
+    return run, folder / "data"
+
+
+def test_an_image_folder_is_decoded_and_cropped_as_its_run_did(
+    tmp_path: Path, colors: tuple[RunDirectory, Path]
+) -> None:
+    run, data = colors
     out = tmp_path / "out.csv"
-    assert main([str(run.path), str(tmp_path / "data/test"), "--out", str(out)]) == 0
+    assert main([str(run.path), str(data / "test"), "--out", str(out)]) == 0
     rows = read(out)
     assert len(rows) == 60
     assert list(rows[0])[4:] == ['a, "b"', "c", "file (class)"]
-    assert len({row["predicted_class"] for row in rows}) > 1
+    assert len({row["predicted_label"] for row in rows}) > 1
     assert accuracy(rows) == pytest.approx(run.result()["last_accuracy"])
     assert 0 < accuracy(rows) < 100
+
+
+def test_labels_and_classes_are_called_as_in_the_record_and_its_mended_table_is_read(
+    tmp_path: Path, colors: tuple[RunDirectory, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = colors
+    labels, out = tmp_path / "labels", tmp_path / "out.csv"
+    assert labels_main([str(run.path), "--out", str(labels), "--fix", "relabel", "--confidence", "1"]) == 0
+    words = [str(run.path), str(labels / "cleaned_labels.csv"), "--out", str(out)]
+    capsys.readouterr()
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"cleaned_labels.csv, line 2, looked for relative to {labels}): give --root PATH" in line
+    assert main([*words, "--root", str(data)]) == 0
+    found = {row["file"]: row for row in read(out)}
+    assert len(found) == 48 + 60
+    kept = read(labels / "labels.csv")
+    assert 40 < len(kept) < 48, "all but those that were held out"
+    assert {(row["predicted_label"], row["predicted_class"]) for row in found.values()} == {
+        (row["predicted_label"], row["predicted_class"]) for row in kept
+    }
+    for row in kept:
+        assert found[row["key"]]["predicted_label"] == row["predicted_label"]
+
+
+def test_tables_are_read_as_for_training(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
+    """Another column, any separator, a mark in front; relative to the root, if they are not absolute."""
+    first, second, *_ = sorted(pictures.glob("4/*.png"))
+    (tmp_path / "a.csv").write_text(f"\ufefflabel\tphoto name\n4\t4/{first.name}\n\n4\t{second}\n", encoding="utf-8")
+    (tmp_path / "b.tsv").write_text(f"photo name; label\n4/{second.name} ; 4\n")
+    tables = [str(tmp_path / "a.csv"), str(tmp_path / "b.tsv")]
+    out = tmp_path / "p.csv"
+    words = ["--root", str(pictures), "--column", "photo name", "--out", str(out)]
+    assert main([str(digits.path), *tables, str(first), *words]) == 0
+    rows = read(out)
+    assert [row["file"] for row in rows] == [f"4/{first.name}", str(second), f"4/{second.name}", str(first)]
+    told = [(row["predicted_label"], row["confidence"]) for row in rows]
+    assert (told[0], told[1]) == (told[3], told[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gone.png", "gone.png is not there (IN/t.csv, line 3, looked for relative to IN): give --root PATH if names"),
+        ("in\\a.png", "relative to IN; names are written with /, and this one has a backslash): give --root"),
+        ("e\u0301.png", "a file is there whose name looks the same, in the Unicode form NFC: write the name so)"),
+        (
+            "a\u030a/\u00fc.png",
+            "whose name looks the same, in the Unicode form NFD: write the name so)",
+        ),
+        ("IN/gone.png", "IN/gone.png is not there (IN/t.csv, line 3): mend the table, or give --skip_bad"),
+        ("a.png/b.png", "a.png/b.png is not there (IN/t.csv, line 3, looked for relative to IN): give --root"),
+    ],
+)
+def test_a_name_in_a_table_that_is_not_found(
+    tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str], name: str, message: str
+) -> None:
+    for there in ("a.png", "\u00e9.png", "a\u030a/u\u0308.png"):
+        paint(tmp_path / there)
+    name, message = name.replace("IN", str(tmp_path)), message.replace("IN", str(tmp_path))
+    (tmp_path / "t.csv").write_text(f"file,label\na.png,1\n{name},1\n", encoding="utf-8")
+    words = [str(digits.path), str(tmp_path / "t.csv"), "--out", str(tmp_path / "p.csv")]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "p.csv").exists()
+    assert main([*words, "--skip_bad"]) == 0
+    assert "is not there" in capsys.readouterr().err
+    assert [row["file"] for row in read(tmp_path / "p.csv")] == ["a.png"]
 
 
 def test_files_folders_and_tables_by_their_names(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
@@ -181,6 +262,52 @@ def test_never_overwrites_unless_told(tmp_path: Path, digits: RunDirectory, caps
     assert len(read(out)) == 1
 
 
+@pytest.mark.parametrize(
+    ("images", "out"),
+    [
+        ("photo", "photo"),
+        ("photo", "link"),
+        ("linked", "aim"),
+        ("named.csv", "named.csv"),
+        ("named.csv", "photo"),
+        ("in", "in/a.png"),
+        ("in", "new.JPG"),
+        ("photo", "RUN/model.pt"),
+        ("photo", "RUN/metrics.csv"),
+        ("photo", "moved.pt"),
+    ],
+)
+def test_what_is_read_is_never_replaced(
+    tmp_path: Path,
+    digits: RunDirectory,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    images: str,
+    out: str,
+) -> None:
+    """An image without an extension, by a link, below a folder, in a table; the table, the model, its run."""
+    monkeypatch.chdir(tmp_path)
+    paint(tmp_path / "in/a.png")
+    for name in ("photo", "aim"):
+        (tmp_path / name).write_bytes((tmp_path / "in/a.png").read_bytes())
+    (tmp_path / "link").symlink_to("photo")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/b.png").symlink_to(tmp_path / "aim")
+    (tmp_path / "named.csv").write_text("file\nphoto\n")
+    (tmp_path / "moved.pt").write_bytes((digits.path / FILE_NAME).read_bytes())
+    place = Path(out.replace("RUN", str(digits.path)))
+    before = place.read_bytes() if place.exists() else b""
+    model = "moved.pt" if out == "moved.pt" else str(digits.path)
+    assert main([model, images, "--out", str(place), "--overwrite"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{place} is read here" in line or "is called like an image" in line or "record of a run" in line
+    assert (place.read_bytes() if place.exists() else b"") == before
+
+
+def test_all_that_a_run_leaves_is_its_record(digits: RunDirectory) -> None:
+    assert {path.name for path in digits.path.iterdir() if not path.name.startswith(".")} <= set(RECORD)
+
+
 def test_top_names_the_most_probable(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
     words = [str(digits.path), str(pictures / "3")]
     assert main([*words, "--out", str(tmp_path / "all")]) == 0
@@ -211,6 +338,10 @@ def test_top_names_the_most_probable(tmp_path: Path, digits: RunDirectory, pictu
         (["RUN", "a.png", "--device", "tpu9"], "device=tpu9 is not there"),
         (["RUN", "a.png", "--out", "empty"], "empty is a folder: give --out a file"),
         (["RUN", "a.png", "--out", "gone/p.csv"], "cannot write gone/p.csv"),
+        (["RUN", "a.png", "--root", "empty"], "--root empty: is for tables (.csv .tsv), and IMAGES has none"),
+        (["RUN", "empty", "--column", "x"], "--column x: is for tables (.csv .tsv), and IMAGES has none"),
+        (["RUN", "other.csv", "--root", "gone"], "--root gone is not a folder"),
+        (["RUN", "other.csv", "--column", "x"], "has no column 'x' ('name,label'): name the column of files with"),
         (["RUN"], "the following arguments are required: IMAGES"),
     ],
 )

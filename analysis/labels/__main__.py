@@ -19,6 +19,7 @@ from analysis.labels.record import Record, find_run, read_record
 from analysis.labels.reviewed import reviewed
 from analysis.labels.summary import lines, markdown
 from analysis.labels.truth import against_truth
+from sanm.command_line import check_not_read
 from sanm.errors import InputError
 
 ERRORS, ALL, PAGE, SUMMARY = "label_errors.csv", "labels.csv", "label_errors.html", "health.md"
@@ -58,6 +59,8 @@ def _answer(options: Namespace) -> None:
     }
     if repaired:
         files[repaired.name] = repaired.content
+    for name in files:
+        check_not_read(out / name, [places.table] if places.table else [])
     check_free(out, dict.fromkeys([*files, PAGE]))  # before pictures are read
     if repaired:
         check_not_another(out, repaired.name, repaired.content)

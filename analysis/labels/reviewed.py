@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.labels.record import Record
 from sanm.errors import InputError
-from sanm.image_table import DELIMITERS, filled_lines, header_fields
+from sanm.image_table import delimiter_of, filled_lines
 
 KEY, LABEL = "key", "predicted_label"
 
@@ -45,7 +45,7 @@ def _verdicts(path: Path) -> Iterator[tuple[int, str, str]]:
         raise InputError(f"--reviewed {path} is not there") from None
     except (OSError, UnicodeError) as error:
         raise InputError(f"--reviewed {path} cannot be read ({error}): save it as UTF-8 text") from error
-    delimiter = next((each for each in DELIMITERS if KEY in header_fields(text, each)), None)
+    delimiter = delimiter_of(text, KEY, fewest=1)
     if delimiter is None:
         raise InputError(f"--reviewed {path} has no column {KEY}: give a copy of label_errors.csv")
     lines = filled_lines(text, delimiter, f"--reviewed {path}")

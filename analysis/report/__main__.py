@@ -7,6 +7,7 @@ from pathlib import Path
 from analysis.command_line import Parser, exit_status, say
 from analysis.records import Records
 from analysis.report.page import MOST_RUNS, page
+from sanm.command_line import check_not_read
 from sanm.errors import InputError
 from sanm.files import write_atomically
 
@@ -20,6 +21,7 @@ def _answer(options: Namespace) -> None:
     if options.list < 0:
         raise InputError(f"--list {options.list}: give how many runs to list, 0 for none")
     out = Path(options.out or Path(options.runs) / "report.html")
+    check_not_read(out)
     text = page(Records(Path(options.runs)), options.list).encode()
     write_atomically(out, lambda file: file.write(text))
     say(f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -11,6 +11,7 @@ from analysis.command_line import Parser, exit_status, say
 from analysis.load import load
 from analysis.render import RENDERERS, WIDTH
 from analysis.tables import build, described, names, require
+from sanm.command_line import check_not_read
 from sanm.errors import InputError
 
 
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _answer(options: Namespace) -> None:
+    if options.out is not None:
+        check_not_read(Path(options.out))
     if options.list:
         _deliver(_listing(load(options.runs)), options.out)
         return

@@ -55,7 +55,7 @@ def _answer(options: Namespace) -> int:
     written = import_module(f"sanm.export.{options.format}")
     source = model_path(options.model)
     out = Path(options.out).expanduser() if options.out else source.with_suffix(written.EXTENSION)
-    check_output(out, options.overwrite)
+    check_output(out, options.overwrite, [source])
     graph = Graph(read_model(source), options.input)
     print(f"model    {graph.model.line()}", flush=True)
     images = graph.random_images(CHECKED)

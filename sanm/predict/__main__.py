@@ -11,8 +11,9 @@ import warnings
 from argparse import Namespace
 from pathlib import Path
 
-from sanm.command_line import Parser, check_output, exit_status
+from sanm.command_line import Parser, check_not_read, check_output, exit_status
 from sanm.errors import InputError
+from sanm.image_tree import is_image
 from sanm.run import show_warning
 from sanm.several.processes import check_alone
 
@@ -33,8 +34,12 @@ def _parser() -> Parser:
         "images",
         metavar="IMAGES",
         nargs="+",
-        help="files, folders (with all below them), or CSV files with a column file, relative to the CSV's folder",
+        help="files, folders (with all below them), or tables of files (.csv, .tsv) with a column file",
     )
+    parser.add_argument(
+        "--root", metavar="PATH", help="the folder that names in tables are relative to (default: the table's own)"
+    )
+    parser.add_argument("--column", metavar="NAME", help="the column of tables that names files (default: file)")
     parser.add_argument("--out", metavar="FILE", default="predictions.csv", help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
     parser.add_argument(
@@ -54,7 +59,9 @@ def _parser() -> Parser:
 def _answer(options: Namespace) -> int:
     check_alone()
     out = Path(options.out).expanduser()
-    check_output(out, options.overwrite)
+    if is_image(out):
+        raise InputError(f"--out {out}: is called like an image, and a CSV file is written: give a name in .csv")
+    check_output(out, options.overwrite, [Path(each).expanduser() for each in (options.model, *options.images)])
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
     from sanm.data.augment import images_at_once
@@ -63,8 +70,10 @@ def _answer(options: Namespace) -> int:
     from sanm.predict.image_list import listed
     from sanm.predict.predictions import predict
 
-    model = read_model(model_path(options.model)).to(choose_device(options.device))
-    images = listed(options.images)
+    source = model_path(options.model)
+    images = listed(options.images, options.root, options.column)
+    check_not_read(out, [source, *(image.path for image in images)])
+    model = read_model(source).to(choose_device(options.device))
     print(f"model    {model.line()}", flush=True)
     began = time.perf_counter()
     at_once = options.batch_size or images_at_once(model.crop_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +14,27 @@ from torch import Tensor
 
 from sanm.data.datasets._decoded import Array, decode
 from sanm.errors import InputError
+from sanm.misnamed import misnamed
 from sanm.model_file import TrainedModel
-from sanm.predict.image_list import ImageFile
+from sanm.predict.image_list import ImageFile, Line
 
 CHANNELS = (1, 3)
 
 
+class BadImage(NamedTuple):
+    """An image that cannot be decoded, why, and what to do about it."""
+
+    image: ImageFile
+    reason: str
+    remedy: str = "repair or remove it"
+
+
 class DecodedBatch(NamedTuple):
-    """The images of a batch that can be decoded, and why the others cannot."""
+    """The images of a batch that can be decoded, and those that cannot."""
 
     images: list[ImageFile]
     pixels: Tensor  # [m, C, H, W] uint8
-    bad: list[tuple[ImageFile, str]]
+    bad: list[BadImage]
 
 
 def check_input(model: TrainedModel) -> None:
@@ -65,18 +75,29 @@ def _one(image: ImageFile, size: int, channels: int) -> Array:
 def _gathered(images: Sequence[ImageFile], decoding: Sequence[Future[Array]], model: TrainedModel) -> DecodedBatch:
     good: list[ImageFile] = []
     pixels: list[Array] = []
-    bad: list[tuple[ImageFile, str]] = []
+    bad: list[BadImage] = []
     for image, result in zip(images, decoding, strict=True):
         try:
             pixels.append(result.result())
             good.append(image)
-        except OSError as error:
-            bad.append((image, f"cannot be read ({error.strerror})" if error.strerror else _undecodable(error)))
         except Exception as error:  # a damaged image raises nearly anything
-            bad.append((image, _undecodable(error)))
+            bad.append(_bad(image, error))
     empty = np.empty((0, model.channels, *model.image_size), dtype=np.uint8)
     return DecodedBatch(good, torch.from_numpy(np.stack(pixels) if pixels else empty), bad)
 
 
-def _undecodable(error: Exception) -> str:
-    return f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})"
+def _bad(image: ImageFile, error: Exception) -> BadImage:
+    if isinstance(error, FileNotFoundError | NotADirectoryError) and image.line:
+        return _not_there(image, image.line)
+    if isinstance(error, OSError) and error.strerror:
+        return BadImage(image, f"cannot be read ({error.strerror})")
+    return BadImage(image, f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})")
+
+
+def _not_there(image: ImageFile, line: Line) -> BadImage:
+    hint = misnamed(line.root, image.name)
+    seen = f"; {hint}" if hint else ""
+    if Path(image.name).is_absolute():
+        return BadImage(image, f"is not there ({line}{seen})", "mend the table")
+    remedy = "give --root PATH if names are relative to another folder"
+    return BadImage(image, f"is not there ({line}, looked for relative to {line.root}{seen})", remedy)

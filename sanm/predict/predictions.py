@@ -20,6 +20,7 @@ from sanm.predict.decoding import DecodedBatch, check_input, decoded_batches
 from sanm.predict.image_list import ImageFile
 
 FIXED = ("file", "predicted_label", "predicted_class", "confidence")
+"""As in ``label_quality.csv`` and what ``analysis.labels`` writes: a label is a name, a class its number."""
 SILENCE = 60
 """Seconds after which a long prediction says how far it is, where there is no bar."""
 
@@ -77,7 +78,7 @@ def rows(
         else:
             ranks = zip(labels[:top], values[:top], strict=True)
             shown = [text for label, value in ranks for text in (class_names[label], _number(value))]
-        yield [image.name, labels[0], class_names[labels[0]], _number(values[0]), *shown]
+        yield [image.name, class_names[labels[0]], labels[0], _number(values[0]), *shown]
 
 
 def _number(probability: float) -> str:
@@ -91,9 +92,9 @@ def _lines(found: Sequence[list[Any]] | Iterator[list[Any]]) -> bytes:
 
 
 def _refuse_or_name(batch: DecodedBatch, skip_bad: bool) -> None:
-    for image, reason in batch.bad:
+    for image, reason, remedy in batch.bad:
         if not skip_bad:
-            raise InputError(f"{image.path} {reason}: repair or remove it, or give --skip_bad to leave such out")
+            raise InputError(f"{image.path} {reason}: {remedy}, or give --skip_bad to leave such out")
         print(f"left out {image.path} {reason}", file=sys.stderr, flush=True)
 
 

@@ -271,6 +271,22 @@ def test_words_of_a_command_line_are_read_as_they_were_written(value: object) ->
     assert value_of(word("a.b", value)) == value
 
 
+def test_the_table_of_the_run_is_never_replaced(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even where this command has written it, for the run before."""
+    first = write_labelled_run(tmp_path / "first", KEYS, overrides=[f"data.root={images}"], **FOLDER)
+    mended(first, "--fix", "relabel")
+    table = first / "labels" / "cleaned_labels.csv"
+    before = table.read_bytes()
+    own = {"data": {"name": "csv", "columns": {"file": "file", "label": "label"}}}
+    overrides = [word("data.path", str(table)), word("data.root", str(images))]
+    second = write_labelled_run(tmp_path / "second", KEYS, overrides=overrides, **own)
+    capsys.readouterr()
+    assert f"{table} is read here" in refused(capsys, second, "--fix", "relabel", "--out", table.parent)
+    assert table.read_bytes() == before
+
+
 def test_what_cannot_be_mended(tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_labelled_run(tmp_path / "run", KEYS, **FOLDER)
     assert "does not say where the images are: give --root" in refused(capsys, run, "--fix", "remove")

@@ -256,6 +256,7 @@ def test_the_command_refuses_in_one_line(some_runs: Path, tmp_path: Path, capsys
         ([some_runs, "--out", tmp_path / "absent" / "page.html"], "cannot write"),
         ([some_runs, "--out", tmp_path / "file" / "page.html"], "cannot write"),
         ([some_runs, "--out", tmp_path / "empty"], "cannot write"),
+        ([some_runs, "--out", some_runs / "run-0000" / "metrics.csv"], "is part of the record of a run"),
         ([some_runs, "--list", "-1"], "--list -1"),
         ([], "RUNS"),
     ):

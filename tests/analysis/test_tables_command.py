@@ -89,6 +89,15 @@ def test_a_file_that_cannot_be_written(some_runs: Path, tmp_path: Path) -> None:
     assert "cannot be written" in refused(some_runs, "--table", "components", "--out", out)
 
 
+def test_a_record_is_never_replaced(some_runs: Path, tmp_path: Path) -> None:
+    metrics = some_runs / "run-0000" / "metrics.csv"
+    (tmp_path / "table.csv").symlink_to(metrics)
+    before = metrics.read_text()
+    for out in (metrics, tmp_path / "table.csv"):
+        assert "is part of the record of a run" in refused(some_runs, "--table", "components", "--out", out)
+    assert metrics.read_text() == before
+
+
 def test_what_these_runs_support(some_runs: Path) -> None:
     answer = tables(some_runs, "--list")
     assert answer.returncode == 0, answer.stderr
