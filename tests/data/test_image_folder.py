@@ -45,7 +45,7 @@ def refuse_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path, size: int) -> None:
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr(_decoded, "decode", fail)
+    monkeypatch.setattr(_decoded, "decode_with_depth", fail)
 
 
 def test_layout(root: Path) -> None:
