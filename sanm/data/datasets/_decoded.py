@@ -86,6 +86,7 @@ class DecodedImages:
             self.places = [Path(chosen).expanduser() / own]
         else:
             self.places = [root / ".sanm_cache", fallback / "image_folder" / own]
+        self._warned_of_dim = False
 
     def read(self, part: str, keys: Sequence[str], skip_bad: bool = False) -> tuple[Pixels, dict[int, str]]:
         """RGB images ``[m, 3, size, size]`` of the files ``keys``, relative to the root or absolute, in their order;
@@ -118,11 +119,14 @@ class DecodedImages:
             raise InputError(f"{self.root / keys[first]}{more} {bad[first]}: repair or remove it, or {REMEDY}")
 
     def _warn_of_dim(self, keys: Sequence[str], images: SixteenBits) -> None:
-        if images.dim:
+        """One line, whichever part has such images first."""
+        if images.dim and not self._warned_of_dim:
+            self._warned_of_dim = True
+            first = self.root / keys[images.first_dim]
             warnings.warn(
-                f"{self.root / keys[images.first_dim]} is read as nearly black: of 16 bits a channel, but no value is above "
-                f"4095, as in {images.dim} of the {images.total} such images; they probably use 12 bits or fewer: rescale "
-                "them to all 16, or to 8",
+                f"{first} is read as nearly black: it has 16 bits a channel and no value above 4095, as have "
+                f"{images.dim} of the {images.total} such images read with it; they probably use 12 bits or fewer: "
+                "rescale them to all 16, or to 8",
                 stacklevel=5,
             )
 
