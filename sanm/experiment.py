@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from sanm.data.streaming import told_of_lost_readers
 from sanm.encoders import encoder_for
 from sanm.errors import InputError, Interrupted
 from sanm.identity import encoder_identity, encoder_name
+from sanm.methods import Method
 from sanm.model_file import FILE_NAME, WEIGHTS, described, write_model
 from sanm.progress import Progress
 from sanm.scoring import Scorer
@@ -77,6 +79,7 @@ def run(
     if config["trainer"]["compile"]:
         forget_compiled()
     trainer, scorer = Trainer(config, data.train, device, encoder), Scorer(data)
+    warn_of_warm_up(config, trainer.method)
     directory.begin(identity)
     print(f"images   {trainer.bank.source}", flush=True)
     rows, images = _resume(directory, trainer)
@@ -127,6 +130,21 @@ def choose_device(wanted: str) -> torch.device:
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # threads that begin without one, as those that pin batches, use the current one
     return device
+
+
+def warn_of_warm_up(config: Mapping[str, Any], method: Method) -> None:
+    """Says so when the run ends before what it is named by has begun: SANM, or the method's own division of samples."""
+    epochs, warm_up = config["trainer"]["epochs"], config["base_method"]["warm_up"]
+    parts, late = config["components"], []
+    if not method.needs_clean_probability(epochs - 1) and method.needs_clean_probability(max(epochs, warm_up)):
+        late.append(f"base_method={config['base_method']['name']} divides samples (base_method.warm_up={warm_up})")
+    if parts["amg"] and parts["start"] >= epochs:
+        late.append(f"SANM sets in (components.start={parts['start']})")
+    if late:
+        warnings.warn(
+            f"trainer.epochs={epochs} is over before {' and '.join(late)}: train longer, or lower base_method.warm_up",
+            stacklevel=2,
+        )
 
 
 def check_enough_images(data: Data, config: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from sanm import output
 from sanm.config import checked
 from sanm.errors import InputError, Interrupted, StoppedError
 from sanm.explain import one_line
@@ -126,6 +127,8 @@ def _train(
         print(f"stopped  {directory.name}: {saved}; the same command goes on from there", flush=True)
         return REQUEUE
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
+        if output.is_gone(error):
+            raise
         failed(processes.reason_for(error), traceback.format_exc())
         return FAILED
     print(f"done     {directory.name}: {directory.accuracies()}", flush=True)
@@ -217,6 +220,10 @@ def main(task: Callable[[], None] = job) -> None:
     except KeyboardInterrupt:
         sys.exit("\ninterrupted: the same command goes on from here")
     except Exception as error:
+        if output.is_gone(error):
+            output.let_go()
+            print("stopped  nobody reads this output any more: the same command goes on from here", file=sys.stderr)
+            sys.exit(output.GONE)
         explained = one_line(error)
         if explained is None:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from analysis.load import load
 from analysis.tables.components import table
 from sanm import experiment
 from sanm.data import UNKNOWN, Data, prepare
-from sanm.experiment import accuracies, check_enough_images
+from sanm.experiment import accuracies, check_enough_images, warn_of_warm_up
 from sanm.identity import identity
+from sanm.methods import method_class
 from sanm.scoring import Scorer
 from sanm.store import RunDirectory
 from sanm.trainer import Trainer
@@ -206,6 +208,29 @@ def test_unknown_true_labels_do_not_count(tmp_path: Path) -> None:
     counted = known & (torch.arange(len(known)) % 2 == 0)
     found = Scorer(dataclasses.replace(data, true_labels=partly)).clean_auroc(probability, among)
     assert found == pytest.approx(roc_auc_score(right[counted], probability[0, counted]))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (("base_method=dividemix", "components=full"), "dividemix divides .* and SANM sets in"),
+        (("base_method=dividemix", "components=none"), r"dividemix divides samples \(base_method.warm_up=3\): train"),
+        (("base_method=ce", "components=amg"), r"is over before SANM sets in \(components.start=3\): train longer"),
+        (("base_method=ce", "components=none"), None),
+        (("base_method=elr_plus", "components=none"), None),
+        (("base_method=dividemix", "components=full", "base_method.warm_up=2"), None),
+        (("base_method=dividemix", "components=full", "base_method.warm_up=2", "components.start=9"), "before SANM"),
+    ],
+)
+def test_a_run_that_ends_in_its_warm_up_says_so(
+    overrides: tuple[str, ...], told: str | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    config = config_of(*SMALL, "base_method.warm_up=3", *overrides)
+    settings = config["base_method"]
+    warn_of_warm_up(config, method_class(settings["name"])(settings, 192, 10, 32))
+    said = [str(warning.message) for warning in recwarn]
+    assert len(said) == (told is not None)
+    assert told is None or re.search(told, said[0])
 
 
 def test_a_batch_must_be_filled() -> None:

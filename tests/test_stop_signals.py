@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sanm.output import GONE
 from sanm.run import REQUEUE, STOP_SIGNALS, stop_signals
 from tests.conftest import ROOT, SMALL
 from tests.test_interruption import numbers
@@ -45,6 +46,22 @@ def test_stopped_in_the_middle_and_asked_again_it_ends_with_the_same_numbers(tmp
     assert "resume   ce-full" in out
     undisturbed.communicate(timeout=120)
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+
+
+def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    assert process.stdout
+    assert process.stderr
+    next(line for line in process.stdout if "epoch 3/" in line)
+    process.stdout.close()
+    assert process.wait(timeout=120) == GONE == 141
+    assert process.stderr.read().splitlines()[-1].startswith("stopped  nobody reads")
+    assert not list(tmp_path.rglob("failure.txt"))
+    again = start(tmp_path)
+    assert again.stdout
+    assert any("resume   ce-full" in line for line in again.stdout)
+    again.communicate(timeout=120)
+    assert again.returncode == 0
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.command_line import Parser, exit_status, say
 from analysis.labels.cleanlab_opinion import issues_by_cleanlab
-from analysis.labels.folder import MANIFEST, check_free, write_files
+from analysis.labels.folder import MANIFEST, check_free, check_not_another, write_files
 from analysis.labels.health import health
 from analysis.labels.issues import verdicts, worst_first
 from analysis.labels.mended import Mended, mended
@@ -16,6 +16,7 @@ from analysis.labels.page import page
 from analysis.labels.pictures import Picture, pictures
 from analysis.labels.places import Places, places_of
 from analysis.labels.record import Record, find_run, read_record
+from analysis.labels.reviewed import reviewed
 from analysis.labels.summary import lines, markdown
 from analysis.labels.truth import against_truth
 from sanm.errors import InputError
@@ -35,12 +36,17 @@ def _answer(options: Namespace) -> None:
         raise InputError(f"--worst {options.worst}: give how many pictures to show, 0 for no page")
     if not 0 <= options.confidence <= 1:
         raise InputError(f"--confidence {options.confidence}: give a number in [0, 1]")
+    if options.reviewed and not options.fix:
+        raise InputError("--reviewed says which labels to mend: give --fix remove or --fix relabel with it")
     run = find_run(options.run, options.runs_dir)
     out = Path(options.out) if options.out else run / "labels"
     record = read_record(run)
     places = places_of(record, options.root, options.table)
     rows = verdicts(record, issues_by_cleanlab(record) if options.cleanlab else None)
-    repaired = mended(record, rows, places, options.fix, options.confidence) if options.fix else None
+    repaired = None
+    if options.fix:
+        chosen = reviewed(Path(options.reviewed), record, rows) if options.reviewed else None
+        repaired = mended(record, rows, places, options.fix, options.confidence, chosen)
     found, truth = health(record), against_truth(record)
     files = {
         ERRORS: _csv(worst_first(rows)),
@@ -53,6 +59,8 @@ def _answer(options: Namespace) -> None:
     if repaired:
         files[repaired.name] = repaired.content
     check_free(out, dict.fromkeys([*files, PAGE]))  # before pictures are read
+    if repaired:
+        check_not_another(out, repaired.name, repaired.content)
     note = ""
     if options.worst:
         text, note = _page(record, rows, places, options.worst)
@@ -60,6 +68,9 @@ def _answer(options: Namespace) -> None:
     write_files(out, files)
     for line in lines(record, found, truth):
         say(line)
+    if options.cleanlab:
+        both = int((rows["is_cleanlab_issue"] & rows["is_label_issue"]).sum())
+        say(f"cleanlab suspects {int(rows['is_cleanlab_issue'].sum())}, {both} of them suspected above; all in {ALL}")
     if note:
         say(f"no pictures: {note}")
     say(f"{out}: {', '.join(files)}")
@@ -80,7 +91,7 @@ def _page(record: Record, rows: pd.DataFrame, places: Places, most: int) -> tupl
 
 def _say_what_was_mended(repaired: Mended, path: Path) -> None:
     done = f"{repaired.relabelled} relabelled, {repaired.removed} left out"
-    kept = f", {repaired.kept} suspected but kept (confidence)" if repaired.kept else ""
+    kept = f", {repaired.kept} suspected but kept" if repaired.kept else ""
     unseen = f", {repaired.unseen} rows that the run did not train on as they were" if repaired.unseen else ""
     say(f"{repaired.name}: {done}{kept}{unseen}")
     if repaired.corrected:
@@ -123,6 +134,11 @@ def _parser() -> Parser:
         default=0.5,
         metavar="P",
         help="relabel only where the network is at least so sure of its suggestion (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--reviewed",
+        metavar="FILE",
+        help=f"mend the samples of this table alone, an edited copy of {ERRORS}, with its labels",
     )
     parser.add_argument("--cleanlab", action="store_true", help="also ask cleanlab, which has to be installed")
     return parser

@@ -33,6 +33,16 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     _note(folder, {name: [new] for name, new in hashes.items()}, written)
 
 
+def check_not_another(folder: Path, name: str, content: bytes) -> None:
+    """Raises `InputError` when the file is there with another content: something may have been made of it."""
+    path = folder / name
+    if path.is_file() and path.read_bytes() != content:
+        raise InputError(
+            f"{path} is there already from another --fix, and a run may have been trained on it: give another --out, "
+            "or delete it"
+        )
+
+
 def check_free(folder: Path, names: Mapping[str, object]) -> dict[str, list[str]]:
     """The hashes of the files that this command wrote; raises `InputError` when one of `names` is somebody else's."""
     written = _written(folder)

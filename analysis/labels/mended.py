@@ -40,7 +40,7 @@ class Mended:
     content: bytes
     relabelled: int
     removed: int
-    kept: int  # suspected, but the prediction is not confident enough
+    kept: int  # suspected, but the prediction is not confident enough, or the review left them out
     unseen: int  # rows that the run did not train on; they are as they were
     corrected: int  # rows whose label is another by now than the run was given: it stays
     command: Callable[[Path], str]  # given the path of the file
@@ -69,25 +69,42 @@ class _Table:
         self.rows.append((row.file, label, row.split, row.true_label, given))
 
 
-def mended(record: Record, rows: pd.DataFrame, places: Places, fix: Fix, confidence: float) -> Mended:
+def mended(
+    record: Record,
+    rows: pd.DataFrame,
+    places: Places,
+    fix: Fix,
+    confidence: float,
+    reviewed: pd.DataFrame | None = None,
+) -> Mended:
     """The mended labels of a run, given its `verdicts`.
 
     `remove` leaves out all suspected samples; `relabel` gives those the predicted label whose confidence is at least
-    `confidence`. Raises `InputError` when that cannot be done, with what can.
+    `confidence`. Of `reviewed` rows all, and no others, are mended. Raises `InputError` when that cannot be done, with
+    what can.
     """
-    if fix == "relabel" and confidence > 0 and rows["confidence"].isna().any():
+    suspected = rows[rows["is_label_issue"]]
+    chosen = _chosen(record, suspected, fix, confidence) if reviewed is None else reviewed
+    if fix == "relabel":
+        chosen = chosen[chosen["predicted_class"] != chosen["given_class"]]  # a review may confirm the given label
+    kept = len(suspected.index.difference(chosen.index))
+    if record.data.get("name") in WITHOUT_FILES:
+        return _as_labels(record, chosen, kept, fix)
+    return _as_table(record, chosen, kept, places, fix)
+
+
+def _chosen(record: Record, suspected: pd.DataFrame, fix: Fix, confidence: float) -> pd.DataFrame:
+    if fix == "remove":
+        return suspected
+    if confidence > 0 and suspected["confidence"].isna().any():
         raise InputError(
             f"--fix relabel: {record.path} is older than the record of confidence: give --confidence 0, which relabels "
             "all suspected samples"
         )
-    suspected = rows[rows["is_label_issue"]]
-    chosen = suspected[~(suspected["confidence"] < confidence)] if fix == "relabel" else suspected
-    if record.data.get("name") in WITHOUT_FILES:
-        return _as_labels(record, chosen, len(suspected), fix)
-    return _as_table(record, chosen, len(suspected), places, fix)
+    return suspected[~(suspected["confidence"] < confidence)]
 
 
-def _as_labels(record: Record, chosen: pd.DataFrame, suspected: int, fix: Fix) -> Mended:
+def _as_labels(record: Record, chosen: pd.DataFrame, kept: int, fix: Fix) -> Mended:
     name = record.data["name"]
     if fix == "remove":
         raise InputError(f"--fix remove: data={name} has no files for a table to leave out; only --fix relabel goes")
@@ -103,15 +120,15 @@ def _as_labels(record: Record, chosen: pd.DataFrame, suspected: int, fix: Fix) -
         return command(record, {"noise": "file", "noise.path": str(path)})
 
     content = json.dumps(labels.tolist()).encode()
-    return Mended(LABELS, content, len(chosen), 0, suspected - len(chosen), 0, 0, how)
+    return Mended(LABELS, content, len(chosen), 0, kept, 0, 0, how)
 
 
-def _as_table(record: Record, chosen: pd.DataFrame, suspected: int, places: Places, fix: Fix) -> Mended:
+def _as_table(record: Record, chosen: pd.DataFrame, kept: int, places: Places, fix: Fix) -> Mended:
     suggested = dict(zip(chosen["key"], chosen["predicted_label"], strict=True))
     table = _table(record, _rows(record, places), suggested, fix)
     if missing := len(suggested.keys() - table.there):
         raise InputError(
-            f"--fix {fix}: {missing} of the suspected samples are not in the data any more: give --root FOLDER (and "
+            f"--fix {fix}: {missing} of the samples to mend are not in the data any more: give --root FOLDER (and "
             "--table FILE for data=csv) where the data of this run are"
         )
     _check_classes(table, fix)
@@ -122,7 +139,6 @@ def _as_table(record: Record, chosen: pd.DataFrame, suspected: int, places: Plac
     def how(path: Path) -> str:
         return command(record, {"data": "csv", "data.path": str(path), "data.root": root})
 
-    kept = suspected - len(chosen)
     return Mended(TABLE, _csv(table), relabelled, removed, kept, table.unseen, table.corrected, how)
 
 

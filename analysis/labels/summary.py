@@ -31,6 +31,7 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
             f"the run itself put noise on the labels ({noise}): what is suspected here are the labels that it "
             "trained on, not those of the data"
         )
+    said += [*_left_aside(record), *_how_well_learned(record, found)]
     agreed = float((record.predicted == record.given).mean())
     if agreed >= NEARLY_ALL:
         said.append(
@@ -101,6 +102,39 @@ def markdown(record: Record, found: Health, truth: AgainstTruth | None) -> str:
             ),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _left_aside(record: Record) -> list[str]:
+    """A line on training samples that the run did not look at."""
+    validation = record.data.get("validation") or 0
+    if not validation or record.result.get("validation_labels") in ("given", "true"):  # a part of its own
+        return []
+    return [
+        f"not judged: {100 * validation:g} % of the training samples, which the run held out "
+        "(data.validation=0 judges all)"
+    ]
+
+
+def _how_well_learned(record: Record, found: Health) -> list[str]:
+    """How far the network is to be trusted: whether SANM took part in the run at all, and its accuracy."""
+    said = []
+    start, epochs = (record.config.get("components") or {}).get("start"), record.result.get("epochs")
+    if start is not None and epochs is not None and start >= epochs:
+        said.append(
+            f"all {epochs} epochs of the run were warm-up: SANM sets in after {start}, so train longer, or lower "
+            "base_method.warm_up"
+        )
+    accuracy, images = record.result.get("last_accuracy"), "test"
+    if accuracy is None:
+        accuracy, images = record.result.get("validation_accuracy"), "validation"
+    if accuracy is not None:
+        said.append(f"the network is right on {accuracy:.1f} % of the {images} images")
+    if found.label_issues > found.samples / 2:
+        said.append(
+            "more than half of the labels are suspected: a network that has learned little suspects right ones, so "
+            "look at some before --fix"
+        )
+    return said
 
 
 def _noise_of_the_run(record: Record) -> str:

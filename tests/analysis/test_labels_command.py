@@ -1,6 +1,7 @@
 """python -m analysis.labels: what it writes, on what, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,28 @@ def test_a_network_that_agrees_with_all_labels_is_pointed_at(
     )
 
 
+def test_a_network_that_has_learned_little_is_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_labelled_run(tmp_path / "run", data={"name": "csv", "validation": 0.1}, components={"start": 5})
+    result = json.loads((run / "result.json").read_text())
+    for accuracies, told in (
+        ({"last_accuracy": 40.04}, "the network is right on 40.0 % of the test images"),
+        ({"validation_accuracy": 30.0}, "the network is right on 30.0 % of the validation images"),
+    ):
+        (run / "result.json").write_text(json.dumps({**result, "epochs": 5, **accuracies}))
+        assert main([str(run)]) == 0
+        output = said(capsys)
+        assert told in output
+        assert "all 5 epochs of the run were warm-up: SANM sets in after 5" in output
+        assert "not judged: 10 % of the training samples" in output
+        assert "more than half" not in output
+    rows = rows_of(run / "label_quality.csv")
+    text = "".join(f"{row['index']},{row['key']},ant,bee,0.1,0.9\n" for row in rows)
+    head = (run / "label_quality.csv").read_text().splitlines()[0]
+    (run / "label_quality.csv").write_text(f"{head}\n{text}")
+    assert main([str(run)]) == 0
+    assert "more than half of the labels are suspected" in said(capsys)
+
+
 def test_noise_that_the_run_put_on_the_labels_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write_labelled_run(tmp_path / "run", noise={"name": "symmetric", "rate": 0.2})
     assert main([str(run)]) == 0
@@ -151,9 +174,10 @@ def test_names_are_text_whatever_they_look_like(tmp_path: Path) -> None:
     assert "<b>a\\|b</b>" in (run / "labels" / "health.md").read_text()
 
 
-def test_cleanlab_is_asked(run: Path) -> None:
+def test_cleanlab_is_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     filters = pytest.importorskip("cleanlab.filter")
     assert main([str(run), "--cleanlab"]) == 0
+    assert re.search(r"cleanlab suspects \d, \d of them suspected above; all in labels.csv", said(capsys))
     found = probabilities().astype(float)
     expected = filters.find_label_issues(np.array([0, 0, 1, 1, 2, 2]), found / found.sum(1, keepdims=True))
     answers = [row["is_cleanlab_issue"] for row in rows_of(run / "labels" / "labels.csv")]

@@ -1,6 +1,7 @@
 """Mended labels: what is changed, what stays, and that runs train on them."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def images(tmp_path: Path) -> Path:
 
 def mended(run: Path, *options: str | Path) -> dict[str, tuple[str, str, str]]:
     """File -> label, split, given label."""
+    (run / "labels" / "cleaned_labels.csv").unlink(missing_ok=True)
     assert main([str(run), "--worst", "0", *map(str, options)]) == 0
     rows = rows_of(run / "labels" / "cleaned_labels.csv")
     assert len({row["file"] for row in rows}) == len(rows)
@@ -53,13 +55,65 @@ def test_a_folder_becomes_a_table(tmp_path: Path, images: Path, capsys: pytest.C
     confident = {KEYS[1]: ("bee", "train", "ant"), KEYS[5]: ("bee", "train", "cat")}
     assert mended(run, "--fix", "relabel") == as_it_was | confident
     said = capsys.readouterr().out
-    assert "2 relabelled, 0 left out, 1 suspected but kept (confidence), 3 rows that the run did not train on" in said
+    assert "2 relabelled, 0 left out, 1 suspected but kept, 3 rows that the run did not train on" in said
     assert mended(run, "--fix", "relabel", "--confidence", "0") == as_it_was | confident | {
         KEYS[4]: ("ant", "train", "cat")
     }
     kept = {key: row for key, row in as_it_was.items() if key not in (KEYS[1], KEYS[4], KEYS[5])}
     assert mended(run, "--fix", "remove") == kept
     assert "0 relabelled, 3 left out" in capsys.readouterr().out
+
+
+def test_another_fix_does_not_replace_what_a_run_may_be_trained_on(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, overrides=[f"data.root={images}"], **FOLDER)
+    first = mended(run, "--fix", "remove")
+    assert main([str(run), "--worst", "0", "--fix", "remove"]) == 0, "the same again is no other"
+    line = refused(capsys, run, "--worst", "0", "--fix", "relabel")
+    assert "cleaned_labels.csv is there already from another --fix" in line
+    assert len(rows_of(run / "labels" / "cleaned_labels.csv")) == len(first)
+    assert main([str(run), "--worst", "0", "--fix", "relabel", "--out", str(tmp_path / "other")]) == 0
+
+
+def test_reviewed_samples_are_mended_and_no_others(
+    tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, overrides=[f"data.root={images}"], **FOLDER)
+    table = tmp_path / "mine.csv"
+    table.write_text(f"key,predicted_label,note\n{KEYS[0]},cat,mine\n{KEYS[4]},,as it says\n{KEYS[5]},cat,is right\n")
+    found = mended(run, "--fix", "relabel", "--reviewed", table)
+    assert {key: label for key, (label, _, given) in found.items() if label != given} == {
+        KEYS[0]: "cat",
+        KEYS[4]: "ant",
+    }
+    assert "2 relabelled, 0 left out, 2 suspected but kept" in capsys.readouterr().out
+    table.write_text(f"key\n{KEYS[0]}\n")
+    assert set(mended(run, "--fix", "remove", "--reviewed", table)) == {*KEYS, *ASIDE} - {KEYS[0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("key,predicted_label\ntrain/ant/0.png,dog\n", "line 2: 'dog' is no class; give one of ant, bee, cat"),
+        ("key\ntest/ant/0.png\n", "line 2: .* has no sample with the key 'test/ant/0.png'"),
+        ("key\ntrain/ant/0.png\ntrain/ant/0.png\n", "line 3: 'train/ant/0.png' is named twice"),
+        ("file,label\ntrain/ant/0.png,bee\n", "has no column key"),
+        ("", "has no column key"),
+        (b"key\n\xff\n", "cannot be read"),
+        (None, "is not there"),
+    ],
+)
+def test_a_review_that_cannot_be_followed_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str | bytes | None, message: str
+) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, **FOLDER)
+    if text is not None:
+        (tmp_path / "mine.csv").write_bytes(text.encode() if isinstance(text, str) else text)
+    line = refused(capsys, run, "--fix", "relabel", "--reviewed", tmp_path / "mine.csv")
+    assert re.search(message, line)
+    assert not (run / "labels").exists()
+    assert "give --fix" in refused(capsys, run, "--reviewed", tmp_path / "mine.csv")
 
 
 def test_a_table_keeps_its_rows_and_true_labels(tmp_path: Path, images: Path) -> None:
@@ -225,7 +279,7 @@ def test_what_cannot_be_mended(tmp_path: Path, images: Path, capsys: pytest.Capt
     )
     (images / KEYS[1]).unlink()
     message = refused(capsys, run, "--fix", "remove", "--root", images)
-    assert "1 of the suspected samples are not in the data any more" in message
+    assert "1 of the samples to mend are not in the data any more" in message
     (images / ASIDE[0]).unlink()
     paint(images / KEYS[1])
     assert "would leave no training sample of 'cat'" in refused(capsys, run, "--fix", "remove", "--root", images)

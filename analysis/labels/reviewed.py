@@ -1,0 +1,59 @@
+"""What a person who has looked at the suspected labels hands back: which to mend, and to what."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.labels.record import Record
+from sanm.errors import InputError
+from sanm.image_table import DELIMITERS, filled_lines, header_fields
+
+KEY, LABEL = "key", "predicted_label"
+
+
+def reviewed(path: Path, record: Record, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the `verdicts` that the table names, with the labels that it suggests.
+
+    The table is `label_errors.csv` or `labels.csv` as somebody has edited a copy of it: rows deleted, labels in
+    `predicted_label` changed; where that is empty or missing the suggestion is the run's. Raises `InputError`, one
+    line, for a table that cannot be read or has no `key`, a sample that the run has not judged or that is named twice,
+    and a label that is no class.
+    """
+    position = {key: place for place, key in enumerate(record.keys)}
+    number = {name: place for place, name in enumerate(record.class_names)}
+    chosen: dict[int, int] = {}
+    for line, key, label in _verdicts(path):
+        if key not in position:
+            raise InputError(f"--reviewed {path} line {line}: {record.path} has no sample with the key {key!r}")
+        if position[key] in chosen:
+            raise InputError(f"--reviewed {path} line {line}: {key!r} is named twice")
+        if label and label not in number:
+            raise InputError(f"--reviewed {path} line {line}: {label!r} is no class; give one of {_some(number)}")
+        chosen[position[key]] = number[label] if label else int(record.predicted[position[key]])
+    found = rows.loc[sorted(chosen)].copy()
+    found["predicted_class"] = [chosen[place] for place in found.index]
+    found["predicted_label"] = [record.class_names[label] for label in found["predicted_class"]]
+    return found
+
+
+def _verdicts(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line, key and label of each row."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"--reviewed {path} is not there") from None
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"--reviewed {path} cannot be read ({error}): save it as UTF-8 text") from error
+    delimiter = next((each for each in DELIMITERS if KEY in header_fields(text, each)), None)
+    if delimiter is None:
+        raise InputError(f"--reviewed {path} has no column {KEY}: give a copy of label_errors.csv")
+    lines = filled_lines(text, delimiter, f"--reviewed {path}")
+    _, header = next(lines)
+    for line, fields in lines:
+        found = dict(zip(header, fields, strict=False))
+        yield line, found.get(KEY, ""), found.get(LABEL, "")
+
+
+def _some(names: dict[str, int], most: int = 10) -> str:
+    return ", ".join([*list(names)[:most], *(["..."] if len(names) > most else [])])
