@@ -17,8 +17,8 @@ from sanm.errors import InputError
 
 DELIMITERS = (",", "\t", ";")
 DELIMITERS_IN_WORDS = "comma, tab or semicolon"
-DECLARED_DELIMITER = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)
-"""A first line that is none of the table's, by which Excel knows how to take it apart."""
+DECLARATION = re.compile(r'\A"?sep=(\t|[^"\w\s])"?\r?\n', re.IGNORECASE)
+"""A line before the header that tells Excel what the delimiter is."""
 OPTIONAL = ("split", "true_label")
 SPLITS = {
     "train": ("train", "training"),
@@ -69,8 +69,8 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
     folder = Path(root).expanduser() if root else place.parent
     if not folder.is_dir():
         raise InputError(f"data.root={root} is not a folder: give the one that the files of {place} are relative to")
-    declared, text = _without_declaration(_text(place))
-    lines = filled_lines(text, _delimiter(place, text, declared, str(columns["file"])), f"data.path={place}")
+    text = table_text(place, f"data.path={place}")
+    lines = filled_lines(text, _delimiter(place, text, str(columns["file"])), f"data.path={place}")
     header = next(lines)[1]
     at = _positions(header, columns, place)
     unread = _UnreadSplits({} if "split" in at else _others(header, at.values()))
@@ -99,13 +99,37 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
     )
 
 
+def table_text(place: Path, called: str) -> str:
+    """The text of a table. Raises InputError, which says what it is ``called``, when it cannot be read as UTF-8."""
+    try:
+        return place.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put in front
+    except OSError as error:
+        raise InputError(f"{called} cannot be read ({error.strerror}): give a CSV file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{called} is not UTF-8 text (byte {error.start}): save it as such") from error
+
+
+def delimiter_of(text: str, column: str, fewest: int) -> str | None:
+    """What separates the fields of a table: under which its header has that column, and as many as the ``fewest``.
+
+    None where neither a delimiter that the table declares nor one of ``DELIMITERS`` does.
+    """
+    declared = DECLARATION.match(text)
+    for delimiter in (*(declared[1] if declared else ""), *DELIMITERS):
+        fields = header_fields(text, delimiter)
+        if column in fields and len(fields) >= fewest:
+            return delimiter
+    return None
+
+
 def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a table that are not empty, by number, with the fields stripped.
+    """The lines of a table that are not empty, by number, with the fields stripped; a declaration is as good as empty.
 
     Raises InputError, which says what the table is ``called`` and where a line begins that cannot be parsed: one whose
     quote is never closed, say.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    table = io.StringIO(DECLARATION.sub("\n", text), newline="")
+    reader = csv.reader(table, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         began = reader.line_num + 1
         try:
@@ -119,12 +143,17 @@ def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, 
 
 
 def header_fields(text: str, delimiter: str) -> list[str]:
-    """What the first line of a table holds, if that is its delimiter; nothing where it cannot be parsed so."""
+    """What the header of a table holds, if that is its delimiter; nothing where it cannot be parsed so."""
     try:
-        fields = next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, skipinitialspace=True), [])
+        fields = next(csv.reader([_header(text)], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
         return []
     return [field.strip() for field in fields]
+
+
+def _header(text: str) -> str:
+    """The first line that is neither empty nor a declaration."""
+    return DECLARATION.sub("", text).lstrip("\r\n").partition("\n")[0]
 
 
 def is_file_name(text: str) -> bool:
@@ -160,28 +189,12 @@ def _whole(text: str) -> str:
     return text.partition(".")[0] if re.fullmatch(r"-?\d+\.0+", text) else text
 
 
-def _text(place: Path) -> str:
-    try:
-        return place.read_text(encoding="utf-8-sig")  # with or without the mark that spreadsheets put in front
-    except OSError as error:
-        raise InputError(f"data.path={place} cannot be read ({error.strerror}): give a CSV file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"data.path={place} is not UTF-8 text (byte {error.start}): save it as such") from error
-
-
-def _without_declaration(text: str) -> tuple[str, str]:
-    """The delimiter that a first line ``sep=`` declares, if one does, and the text with that line empty."""
-    found = DECLARED_DELIMITER.match(text)
-    return (found[1], "\n" + text[found.end() :]) if found else ("", text)
-
-
-def _delimiter(place: Path, text: str, declared: str, file_column: str) -> str:
-    top = text.lstrip("\r\n")
-    for delimiter in (*declared, *DELIMITERS):
-        fields = header_fields(top, delimiter)
-        if len(fields) > 1 and _named(fields, file_column):
-            return delimiter
-    header = top.partition("\n")[0].strip()
+def _delimiter(place: Path, text: str, file_column: str) -> str:
+    if delimiter := delimiter_of(text, file_column, fewest=2):
+        return delimiter
+    if delimiter := delimiter_of(text.casefold(), file_column.casefold(), fewest=2):
+        return delimiter
+    header = _header(text).strip()
     named = re.search(rf"(?<!\w){re.escape(file_column)}(?!\w)", header, re.IGNORECASE)
     if named and named[0] != header and not any(delimiter in header for delimiter in DELIMITERS):
         raise InputError(

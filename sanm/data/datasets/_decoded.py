@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sanm.data.bad_entries import REMEDY
-from sanm.data.datasets._missing_files import why_missing
 from sanm.data.stored import StoredImages
 from sanm.data.types import LeftOut, Pixels
 from sanm.errors import InputError
 from sanm.files import remove_partial_files, write_atomically
 from sanm.image_colors import Depth, as_seen
+from sanm.misnamed import misnamed
 
 Array = NDArray[np.uint8]
 
@@ -98,7 +98,7 @@ class DecodedImages:
         """
         fingerprint = self._fingerprint(keys)
         gone = {
-            position: why_missing(self.root, file[0], file[3])
+            position: f"cannot be read ({'; '.join(filter(None, (file[3], misnamed(self.root, file[0]))))})"
             for position, file in enumerate(fingerprint["files"])
             if len(file) > 3
         }
