@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
-UNICODE_FORMS = ("NFC", "NFD")
+UNICODE_FORMS: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
 """``é`` as one sign and as two; macOS writes names in the second, nearly everybody else in the first."""
 
 
