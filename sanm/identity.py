@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sanm.errors import InputError
-from sanm.image_table import read_table
+from sanm.image_table import Table, read_table
 
 Plain = dict[str, Any]
 _NEVER = object()
@@ -201,11 +201,21 @@ def _table_fingerprint(data: Mapping[str, Any]) -> str:
 def table_fingerprint(path: str, root: str | None, columns: tuple[tuple[str, str | None], ...]) -> str:
     """Hash of a table of images and of the files that it names, as ``folder_fingerprint`` takes them.
 
-    Files that are not there count as such. Raises InputError when the table cannot be read.
+    Files that are not there count as such. Runs are others than those of a time when such a table was read otherwise.
+    Raises InputError when the table cannot be read.
     """
     table = read_table(path, root, dict(columns))
     files = {row.file: table.root / row.file for row in table.rows}
-    return f"{file_fingerprint(path, 'data.path')[:8]}{_fingerprint(files)[:8]}"
+    content = file_fingerprint(path, "data.path")
+    if understood := _understood(table, dict(columns)):
+        content = hashlib.sha256(f"{content} {understood}".encode()).hexdigest()
+    return f"{content[:8]}{_fingerprint(files)[:8]}"
+
+
+def _understood(table: Table, columns: Mapping[str, str | None]) -> list[str]:
+    """What the first runs did not see in a table: a column in another case of letters, a row without a split."""
+    in_another_case = [key for key, name in table.columns.items() if name != (columns[key] or key)]
+    return [*sorted(in_another_case), *(["blank split"] if table.blank_splits else [])]
 
 
 def _fingerprint(files: Mapping[str, Path]) -> str:

@@ -9,19 +9,23 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sanm.errors import InputError
 
 DELIMITERS = (",", "\t", ";")
+DELIMITERS_IN_WORDS = "comma, tab or semicolon"
+DECLARATION = re.compile(r'\A"?sep=(\t|[^"\w\s])"?\r?\n', re.IGNORECASE)
+"""A line before the header that tells Excel what the delimiter is."""
 OPTIONAL = ("split", "true_label")
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),
 }
+SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Row:
     line: int
     file: str
     label: str
-    split: str  # train, validation, test, or whatever else is written there; train without such a column
+    split: str  # train, validation, test, or whatever else is written there; train where nothing is
     true_label: str
 
 
@@ -43,6 +47,9 @@ class Table:
     root: Path
     rows: tuple[Row, ...]
     incomplete: tuple[int, ...]  # lines that have too few fields, or no file
+    columns: Mapping[str, str] = field(default_factory=dict)  # what of a row is in which column, as the header has it
+    blank_splits: tuple[int, ...] = ()  # lines whose split is empty, though there is a column of them
+    unread_splits: tuple[str, ...] = ()  # columns that look like splits, where none is read
 
     def place_of(self, row: Row) -> str:
         """Where the row's file lies, in one spelling for all the ways to write it."""
@@ -50,12 +57,13 @@ class Table:
 
 
 def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -> Table:
-    """Read a table with a header, fields separated by comma, tab or semicolon.
+    """Read a table with a header, fields separated by comma, tab or semicolon, or as a first line ``sep=`` says.
 
     ``columns`` says how ``file``, ``label``, ``split`` and ``true_label`` are called; the last two, where that is None,
-    are the columns of these names, if there are any. ``root`` None is the table's own folder. Empty lines are passed
-    over. Where all labels are whole numbers, ``3.0`` is read as ``3``, in labels and true labels. Raises InputError
-    when the file is not there, is no such table or lacks a column.
+    are the columns of these names, if there are any. A column whose name differs in the case of letters alone is taken
+    where none is called so exactly. ``root`` None is the table's own folder. Empty lines are passed over. Where all
+    labels are whole numbers, ``3.0`` is read as ``3``, in labels and true labels. Raises InputError when the file is
+    not there, is no such table, lacks a column, or has two that may be meant.
     """
     place = Path(path).expanduser()
     folder = Path(root).expanduser() if root else place.parent
@@ -63,17 +71,32 @@ def read_table(path: str, root: str | None, columns: Mapping[str, str | None]) -
         raise InputError(f"data.root={root} is not a folder: give the one that the files of {place} are relative to")
     text = table_text(place, f"data.path={place}")
     lines = filled_lines(text, _delimiter(place, text, str(columns["file"])), f"data.path={place}")
-    at = _positions(next(lines)[1], columns, place)
+    header = next(lines)[1]
+    at = _positions(header, columns, place)
+    unread = _UnreadSplits({} if "split" in at else _others(header, at.values()))
     rows: list[Row] = []
     incomplete: list[int] = []
+    blank_splits: list[int] = []
     for line, fields in lines:
         if len(fields) <= max(at.values()) or not is_file_name(fields[at["file"]]):
             incomplete.append(line)
             continue
         found = {key: fields[position] for key, position in at.items()}
-        split = _split(found["split"]) if "split" in at else "train"
+        split = found.get("split", "")
+        if "split" in at and not split:
+            blank_splits.append(line)
+        unread.see(fields)
+        split = SPLIT_OF.get(split.lower(), split) or "train"
         rows.append(Row(line, found["file"], found["label"], split, found.get("true_label", "")))
-    return Table(place, folder, tuple(_with_whole_numbers(rows)), tuple(incomplete))
+    return Table(
+        place,
+        folder,
+        tuple(_with_whole_numbers(rows)),
+        tuple(incomplete),
+        {key: header[position] for key, position in at.items()},
+        tuple(blank_splits),
+        unread.names(),
+    )
 
 
 def table_text(place: Path, called: str) -> str:
@@ -87,11 +110,12 @@ def table_text(place: Path, called: str) -> str:
 
 
 def delimiter_of(text: str, column: str, fewest: int) -> str | None:
-    """What separates the fields of a table: under which its first line has that column, and as many as the ``fewest``.
+    """What separates the fields of a table: under which its header has that column, and as many as the ``fewest``.
 
-    None where there is no such delimiter.
+    None where neither a delimiter that the table declares nor one of ``DELIMITERS`` does.
     """
-    for delimiter in DELIMITERS:
+    declared = DECLARATION.match(text)
+    for delimiter in (*(declared[1] if declared else ""), *DELIMITERS):
         fields = header_fields(text, delimiter)
         if column in fields and len(fields) >= fewest:
             return delimiter
@@ -99,12 +123,13 @@ def delimiter_of(text: str, column: str, fewest: int) -> str | None:
 
 
 def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, list[str]]]:
-    """The lines of a table that are not empty, by number, with the fields stripped.
+    """The lines of a table that are not empty, by number, with the fields stripped; a declaration is as good as empty.
 
     Raises InputError, which says what the table is ``called`` and where a line begins that cannot be parsed: one whose
     quote is never closed, say.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    table = io.StringIO(DECLARATION.sub("\n", text), newline="")
+    reader = csv.reader(table, delimiter=delimiter, skipinitialspace=True, strict=True)
     while True:
         began = reader.line_num + 1
         try:
@@ -118,12 +143,17 @@ def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, 
 
 
 def header_fields(text: str, delimiter: str) -> list[str]:
-    """What the first line of a table holds, if that is its delimiter; nothing where it cannot be parsed so."""
+    """What the header of a table holds, if that is its delimiter; nothing where it cannot be parsed so."""
     try:
-        fields = next(csv.reader([text.partition("\n")[0]], delimiter=delimiter, skipinitialspace=True), [])
+        fields = next(csv.reader([_header(text)], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
         return []
     return [field.strip() for field in fields]
+
+
+def _header(text: str) -> str:
+    """The first line that is neither empty nor a declaration."""
+    return DECLARATION.sub("", text).lstrip("\r\n").partition("\n")[0]
 
 
 def is_file_name(text: str) -> bool:
@@ -162,19 +192,31 @@ def _whole(text: str) -> str:
 def _delimiter(place: Path, text: str, file_column: str) -> str:
     if delimiter := delimiter_of(text, file_column, fewest=2):
         return delimiter
-    header = text.partition("\n")[0]
+    if delimiter := delimiter_of(text.casefold(), file_column.casefold(), fewest=2):
+        return delimiter
+    header = _header(text).strip()
+    named = re.search(rf"(?<!\w){re.escape(file_column)}(?!\w)", header, re.IGNORECASE)
+    if named and named[0] != header and not any(delimiter in header for delimiter in DELIMITERS):
+        raise InputError(
+            f"data.path={place}: its first line ({header[:80]!r}) is not separated by {DELIMITERS_IN_WORDS}: save it so"
+        )
     raise InputError(
-        f"data.path={place}: its first line has no column {file_column!r} beside others ({header.strip()[:80]!r}): "
-        "name the column of files with data.columns.file=NAME"
+        f"data.path={place}: its first line has no column {file_column!r} beside others ({header[:80]!r}): name the "
+        f"column of files with data.columns.file=NAME, if it is separated by {DELIMITERS_IN_WORDS}"
     )
 
 
-def _positions(header: list[str], names: Mapping[str, str | None], place: Path) -> dict[str, int]:
+def _positions(header: Sequence[str], names: Mapping[str, str | None], place: Path) -> dict[str, int]:
     at: dict[str, int] = {}
     for key, given in names.items():
         name = given or key
-        if name in header:
-            at[key] = header.index(name)
+        found = _named(header, name)
+        if len(found) > 1:
+            spelled = " and ".join(repr(header[position]) for position in found)
+            remedy = "rename all but one" if name in header else f"say which with data.columns.{key}=NAME"
+            raise InputError(f"data.path={place} has the columns {spelled}: {remedy}")
+        if found:
+            at[key] = found[0]
         elif given or key not in OPTIONAL:
             raise InputError(
                 f"data.path={place} has no column {name!r} (only {', '.join(header)}): set data.columns.{key}=NAME"
@@ -182,5 +224,35 @@ def _positions(header: list[str], names: Mapping[str, str | None], place: Path) 
     return at
 
 
-def _split(text: str) -> str:
-    return next((split for split, words in SPLITS.items() if text.lower() in words), text)
+def _named(header: Sequence[str], name: str) -> list[int]:
+    """Where the columns of that name are, or, where there is none, of one that differs in the case of letters."""
+    exact = [position for position, each in enumerate(header) if each == name]
+    return exact or [position for position, each in enumerate(header) if each.casefold() == name.casefold()]
+
+
+def _others(header: Sequence[str], read: Iterable[int]) -> dict[int, str]:
+    """Columns that have a name and are not read, by position."""
+    taken = set(read)
+    return {position: name for position, name in enumerate(header) if name and position not in taken}
+
+
+class _UnreadSplits:
+    """Looks for columns that hold splits under another name: nothing but the words for them, and not train alone."""
+
+    def __init__(self, columns: Mapping[int, str]) -> None:
+        """``columns`` are names by position."""
+        self._left = dict(columns)
+        self._telling: set[int] = set()
+
+    def see(self, fields: Sequence[str]) -> None:
+        """A row's fields."""
+        for position in tuple(self._left):
+            word = fields[position].lower() if position < len(fields) else ""
+            if word and word not in SPLIT_OF:
+                del self._left[position]
+            elif SPLIT_OF.get(word, "train") != "train":
+                self._telling.add(position)
+
+    def names(self) -> tuple[str, ...]:
+        """The columns that hold splits, as far as has been seen."""
+        return tuple(name for position, name in self._left.items() if position in self._telling)

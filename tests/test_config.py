@@ -12,7 +12,16 @@ from sanm.config import CHOICES, CONF, RANGES
 from sanm.data.noise._cifar100 import DEFINITIONS
 from sanm.data.noise.instance import SCALES
 from sanm.errors import InputError
-from sanm.identity import digest, encoder_identity, encoder_name, folder_fingerprint, identity, run_name
+from sanm.identity import (
+    digest,
+    encoder_identity,
+    encoder_name,
+    file_fingerprint,
+    folder_fingerprint,
+    identity,
+    run_name,
+    table_fingerprint,
+)
 from tests.conftest import ROOT, config_of, record_of
 
 
@@ -393,6 +402,21 @@ def test_a_table_is_known_by_its_rows_and_the_files_it_names(tmp_path: Path) -> 
     assert elsewhere == name("data=csv", f"data.path={others[2]}"), "what the files hold counts, not where they lie"
     with pytest.raises(InputError, match=r"data\.path=.*none\.csv cannot be read"):
         name("data=csv", f"data.path={tmp_path / 'none.csv'}")
+
+
+@pytest.mark.parametrize(
+    ("header", "split", "as_first"),
+    [("file,label,split", "train", True), ("file,label,Split", "train", False), ("file,label,split", "", False)],
+)
+def test_a_table_that_was_once_read_otherwise_names_another_run(
+    tmp_path: Path, header: str, split: str, as_first: bool
+) -> None:
+    path = str(tmp_path / "labels.csv")
+    Path(path).write_text(f"{header}\na.png,1,{split}\nb.png,2,test\n")
+    columns = (("file", "file"), ("label", "label"), ("split", None), ("true_label", None))
+    found = table_fingerprint(path, None, columns)
+    assert (found[:8] == file_fingerprint(path, "data.path")[:8]) == as_first
+    assert len(found) == 16
 
 
 def with_definition(definition: str | None) -> str:

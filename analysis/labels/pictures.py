@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from analysis.labels.places import Places
 from analysis.labels.record import Record
 from analysis.npz import Array
 from sanm.array_pickle import load_plain
 from sanm.errors import InputError
+from sanm.image_colors import as_seen
 
 SIDE = 112
 """Pixels of the longer side at most."""
@@ -63,21 +64,13 @@ def _of_file(path: Path) -> Picture:
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("ignore")  # of what Pillow can still read
             opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-            image = _rgb(ImageOps.exif_transpose(opened))
+            image, _ = as_seen(opened)
             image.thumbnail((SIDE, SIDE))
             return Picture(_uri(image, "JPEG"))
     except FileNotFoundError:
         return Picture(None, "is no longer there")
     except Exception as error:  # a damaged image raises nearly anything
         return Picture(None, f"cannot be read ({type(error).__name__})")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode[0] not in "IF":
-        return image.convert("RGB")
-    values = np.asarray(image).astype(np.float64)  # more than 8 bits: from its darkest to its brightest
-    span = max(float(np.ptp(values)), 1.0)
-    return Image.fromarray(((values - values.min()) * (255 / span)).astype(np.uint8)).convert("RGB")
 
 
 def _uri(image: Image.Image, form: str) -> str:

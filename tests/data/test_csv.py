@@ -57,6 +57,8 @@ def test_smallest_table(folder: Path) -> None:
         ' label , file \n dog , a.png \n cat ,"b, c.png"\n',
         'file,label\na.png, "dog"\n "b, c.png", cat\n',
         '"label";"file"\n"dog";"a.png"\n\n"cat"; "b, c.png"',
+        "sep=;\r\nfile;label\r\na.png;dog\r\nb, c.png;cat\r\n",
+        '"sep=|"\nfile|label\na.png|dog\nb, c.png|cat\n',
     ],
 )
 def test_ways_to_write_one(folder: Path, text: str | bytes) -> None:
@@ -119,6 +121,113 @@ def test_true_labels_of_a_column_with_gaps(folder: Path) -> None:
     assert data.true_labels is not None
     assert data.true_labels.tolist() == [1, 1, UNKNOWN, 0]
     assert data.realised_noise_rate == pytest.approx(1 / 3)
+
+
+def said_of(folder: Path, text: str, **more: Any) -> list[str]:
+    """Warnings, without the table's name at their beginning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_table(folder, text, **more)
+    return [str(each.message).removeprefix(f"{folder / 'labels.csv'}: ") for each in caught]
+
+
+def test_names_of_columns_in_any_case_of_letters(folder: Path) -> None:
+    text = 'File,LABEL,Split,True_Label\na.png,dog,train,cat\n"b, c.png",cat,train,\ndeep/d.png,dog,test,\n'
+    source = load_table(folder, text)
+    assert source.train.keys == ("a.png", "b, c.png")
+    assert source.test is not None
+    assert source.test.keys == ("deep/d.png",)
+    assert source.true_labels is not None
+    assert source.true_labels.tolist() == [0, UNKNOWN]
+    exact = load_table(folder, text.replace("True_Label", "split"), columns={**COLUMNS, "split": "Split"})
+    assert exact.test is not None
+
+
+def test_two_columns_that_may_be_meant(folder: Path) -> None:
+    rows = 'a.png,dog,cat\n"b, c.png",cat,dog\n'
+    with pytest.raises(InputError, match=r"has the columns 'label' and 'label': rename all but one$"):
+        load_table(folder, f"file,label,label\n{rows}")
+    said = r"has the columns 'Label' and 'LABEL': say which with data\.columns\.label=NAME$"
+    with pytest.raises(InputError, match=said):
+        load_table(folder, f"file,Label,LABEL\n{rows}")
+    assert load_table(folder, f"file,Label,LABEL\n{rows}", columns={**COLUMNS, "label": "LABEL"}).train.labels[0] == 0
+    assert load_table(folder, f"file,Label,label\n{rows}").train.labels[0] == 0, "the one that is called so exactly"
+    unread = 'file,label,note,note\na.png,dog,,\n"b, c.png",cat,,\n'
+    assert len(load_table(folder, unread).train.keys) == 2
+
+
+def test_lines_are_counted_from_the_first_one(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"labels\.csv: line 4 has too few fields, or no file"):
+        load_table(folder, "sep=;\nfile;label\na.png;dog\n;cat\n")
+
+
+@pytest.mark.parametrize("word", ["val", "Test"])
+def test_a_split_under_another_name_is_a_warning(folder: Path, word: str) -> None:
+    text = (
+        "file,label,source,subset,kind\n"
+        "a.png,dog,train,train,\n"
+        f'"b, c.png",cat,train,{word},x\n'
+        "e.jpg,cat,train,,\n"
+    )  # fmt: skip
+    said = "all rows are trained on, though its column 'subset' looks like their split: set data.columns.split=subset"
+    assert said_of(folder, text) == [f"{said} if it is"]
+    assert said_of(folder, text, columns={**COLUMNS, "split": "source"}) == []
+    assert said_of(folder, text.replace(f",{word},", ",other,")) == []
+    labels = text.replace("dog", "test").replace("cat", "train").replace("subset", "other")
+    assert said_of(folder, labels, columns={**COLUMNS, "true_label": "other"}) == [], "what is read is no split"
+
+
+def test_a_row_without_a_split_is_trained_on(folder: Path) -> None:
+    text = 'file,label,Part\na.png,dog,\n"b, c.png",cat,train\ne.jpg,cat,\ndeep/d.png,dog,test\n'
+    columns = {**COLUMNS, "split": "Part"}
+    assert load_table(folder, text, columns=columns).train.keys == ("a.png", "b, c.png", "e.jpg")
+    said = said_of(folder, text, columns=columns)
+    assert said[0] == "2 rows have no Part (the first: line 2), which counts as train"
+    assert said_of(folder, text.replace("e.jpg,cat,", "e.jpg,cat,train"), columns=columns)[0].startswith("1 row has no")
+
+
+def test_parts_that_lack_classes_are_a_warning(folder: Path) -> None:
+    text = (
+        "file,label,split,true_label\n"
+        "a.png,dog,train,\n"
+        '"b, c.png",cat,train,\n'
+        "deep/d.png,dog,val,\n"
+        "e.jpg,cat,test,dog\n"
+    )
+    assert said_of(folder, text) == [
+        "its test part has no images of cat: accuracy says nothing on them",
+        "its validation part has no images of cat: accuracy says nothing on them",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ("Cat", "cat", "'Cat' and 'cat'"),
+        ("big cat", "big  cat", "'big  cat' and 'big cat'"),
+        ("caf\u00e9", "cafe\u0301", r"'cafe\u0301' and 'caf\xe9'"),
+    ],
+)
+def test_labels_that_are_nearly_the_same_are_a_warning(folder: Path, first: str, second: str, shown: str) -> None:
+    text = f'file,label\na.png,{first}\n"b, c.png",{second}\ne.jpg,dog\n'
+    assert said_of(folder, text) == [
+        "classes that differ in letter case, space or Unicode form alone count as different: "
+        f"{shown}; write them alike where they are one"
+    ]
+
+
+def test_names_that_are_written_otherwise_on_the_disk(folder: Path) -> None:
+    paint(folder / "caf\u00e9.png")
+    text = "file,label\na.png,dog\n{},cat\n"
+    for name, said in (
+        (r"deep\d.png", r"\(No such file or directory; names are written with /, and this one has a backslash\)"),
+        ("cafe\u0301.png", r"\(No such file .*; a file is there whose name looks the same, in the Unicode form NFC"),
+        ("gone.png", r"\(No such file or directory\)"),
+    ):
+        if (folder / name).exists():
+            continue  # a disk that takes one for the other
+        with pytest.raises(InputError, match=said):
+            load_table(folder, text.format(name)).train.images()
 
 
 def test_true_labels_that_are_all_foreign_are_a_warning(folder: Path) -> None:
@@ -211,6 +320,10 @@ def test_missing_and_damaged_images(folder: Path) -> None:
         (
             "",
             r"first line has no column 'file' beside others \(''\): name the column of files with",
+        ),
+        (
+            "file|label\na.png|dog\n",
+            r"its first line \('file\|label'\) is not separated by comma, tab or semicolon: save it so$",
         ),
         ("a.png,dog\n", r"no column 'file' beside others \('a\.png,dog'\)"),
         ("file,class\na.png,dog\n", r"has no column 'label' \(only file, class\): set data\.columns\.label=NAME"),

@@ -45,7 +45,7 @@ def refuse_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path, size: int) -> None:
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr(_decoded, "decode", fail)
+    monkeypatch.setattr(_decoded, "decode_with_depth", fail)
 
 
 def test_layout(root: Path) -> None:
@@ -103,7 +103,11 @@ def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
     for name in ("loose.png", ".hidden.png", "stray.jpg"):
         paint(root / "train" / name)
     paint(root / "Val" / "cat" / "0.png")
+    paint(root / "Train" / "cat" / "0.png")
+    for name in ("0.png", "1.png"):
+        paint(root / "testing" / "cat" / name)
     (root / "validation").mkdir()
+    (root / "TEST").write_text("no folder")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert len(load_folder(root).train.keys) == 4
@@ -111,9 +115,26 @@ def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
         f"{root}: 4 files below train are no images by the extension (.heic, none): left out",
         f"{root / 'train'}: 2 images lie in no class folder: left out",
         f"{root}: 1 file below test is no image by the extension (.db): left out",
+        f"{root / 'Train'} is not read (1 image): training images are those of {root}/train alone; move its images "
+        "there",
         f"{root / 'Val'} is not read (1 image): data.validation=SHARE holds out training images instead, and a table "
         "(data=csv) may name validation images",
+        f"{root / 'testing'} is not read (2 images): test images are those of {root}/test alone; rename it, or move "
+        "its images there",
     ]
+
+
+def test_training_images_under_another_name(root: Path) -> None:
+    (root / "train").rename(root / "Train")
+    with pytest.raises(InputError, match=r"photos/Train is not read: training images are those of .*/train; rename it"):
+        load_folder(root)
+
+
+def test_classes_that_differ_in_the_case_of_letters_are_a_warning(root: Path) -> None:
+    for part in ("train", "test"):
+        paint(root / part / "Cat" / "0.png")
+    with pytest.warns(UserWarning, match=r"train: classes that differ in letter case, .*: 'Cat' and 'cat'; write them"):
+        assert len(load_folder(root).class_names) == 3
 
 
 def test_nothing_is_said_of_a_folder_that_is_read_whole(root: Path) -> None:
@@ -330,9 +351,44 @@ def test_truncated_images(root: Path, extension: str) -> None:
         load_folder(root)
 
 
-def test_floating_point_image(root: Path) -> None:
-    paint(root / "train" / "cat" / "0.tiff", 0.5, mode="F")
-    with pytest.raises(InputError, match=r"0\.tiff cannot be decoded \(its pixels are floating-point"):
+@pytest.mark.parametrize(("mode", "kind"), [("F", "floating-point numbers"), ("I", "signed or 32-bit whole numbers")])
+def test_pixels_of_no_agreed_range(root: Path, mode: str, kind: str) -> None:
+    paint(root / "train" / "cat" / "0.tiff", 100, mode=mode)
+    said = rf"0\.tiff cannot be decoded \(its pixels are {kind}, of unknown range: save it as 8 or 16 bits a channel\)"
+    with pytest.raises(InputError, match=said):
+        load_folder(root)
+
+
+def test_what_a_cache_kept_before_such_pixels_were_refused_is_decoded_again(root: Path) -> None:
+    load_folder(root)
+    description = root / ".sanm_cache" / "train-16.json"
+    found = json.loads(description.read_text())
+    del found["conversion"], found["sixteen_bits"]
+    description.write_text(json.dumps(found))
+    np.save(root / ".sanm_cache" / "train-16.npy", np.zeros((4, 3, 16, 16), np.uint8))
+    assert load_folder(root).train.images()[0, :, MIDDLE, MIDDLE].tolist() == [255, 0, 0]
+
+
+def test_images_that_use_12_of_16_bits_are_a_warning_each_time(root: Path) -> None:
+    for name, value in (("a.png", 60_000), ("b.png", 4_095), ("c.tif", 300), ("black.png", 0)):
+        for part in ("train", "test"):
+            paint(root / part / "cat" / name, value, mode="I;16")
+    for _ in range(2):  # decoded, then from the cache
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            image = load_folder(root).train.images()[3, :, MIDDLE, MIDDLE]
+        assert [str(each.message) for each in caught if each.category is UserWarning] == [
+            f"{root / 'train/cat/b.png'} is read as nearly black: it has 16 bits a channel and no value above 4095, as "
+            "have 2 of the 4 such images read with it; they probably use 12 bits or fewer: rescale them to all 16, or "
+            "to 8",
+        ]
+        assert image.tolist() == [15, 15, 15]
+
+
+def test_bright_images_of_16_bits_need_no_word(root: Path) -> None:
+    paint(root / "train" / "cat" / "a.png", 4_096, mode="I;16")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
         load_folder(root)
 
 

@@ -19,13 +19,15 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from sanm.data.bad_entries import REMEDY
 from sanm.data.stored import StoredImages
 from sanm.data.types import LeftOut, Pixels
 from sanm.errors import InputError
 from sanm.files import remove_partial_files, write_atomically
+from sanm.image_colors import Depth, as_seen
+from sanm.misnamed import misnamed
 
 Array = NDArray[np.uint8]
 
@@ -37,6 +39,8 @@ LOOK_EVERY = 0.5
 """Seconds between looks whether another process has decoded what both want."""
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 """What a disk says that has none; processes may then decode beside each other."""
+CONVERSION = 2
+"""Counts the ways that images were decoded in: what is kept of another is decoded again."""
 HEADER = 128
 """Bytes of an array file before its pixels, however many images it turns out to hold."""
 
@@ -44,11 +48,25 @@ HEADER = 128
 SUBSET = "use a part of them with data.subset=N"
 
 
+class SixteenBits(NamedTuple):
+    """How many images have 16 bits a channel, and how many of these are dim (``sanm.image_colors``)."""
+
+    total: int = 0
+    dim: int = 0
+    first_dim: int = -1  # position among the files
+
+    def and_one(self, position: int, depth: Depth) -> SixteenBits:
+        """With an image more, of a later position."""
+        first = position if depth.dim and not self.dim else self.first_dim
+        return SixteenBits(self.total + depth.sixteen_bits, self.dim + depth.dim, first)
+
+
 class Kept(NamedTuple):
     """What a cache holds of some files: the pixels of those that can be decoded, and why the others cannot."""
 
     images: Pixels  # [m, 3, size, size], on the disk where it takes them
     bad: dict[int, str]  # position among the files -> reason
+    sixteen_bits: SixteenBits
 
 
 class DecodedImages:
@@ -68,6 +86,7 @@ class DecodedImages:
             self.places = [Path(chosen).expanduser() / own]
         else:
             self.places = [root / ".sanm_cache", fallback / "image_folder" / own]
+        self._warned_of_dim = False
 
     def read(self, part: str, keys: Sequence[str], skip_bad: bool = False) -> tuple[Pixels, dict[int, str]]:
         """RGB images ``[m, 3, size, size]`` of the files ``keys``, relative to the root or absolute, in their order;
@@ -75,10 +94,11 @@ class DecodedImages:
 
         Raises InputError that names a file which cannot be read or decoded, unless bad ones are to be skipped. A cache
         that cannot be written is a warning, and InputError when the images are more than this machine's memory too.
+        Warns of images of 16 bits that use 12 or fewer.
         """
         fingerprint = self._fingerprint(keys)
         gone = {
-            position: f"cannot be read ({file[3]})"
+            position: f"cannot be read ({'; '.join(filter(None, (file[3], misnamed(self.root, file[0]))))})"
             for position, file in enumerate(fingerprint["files"])
             if len(file) > 3
         }
@@ -89,6 +109,7 @@ class DecodedImages:
             found = self._decoded(part, keys, fingerprint, gone)
         if not skip_bad or len(found.bad) == len(keys):
             self._refuse(keys, found.bad)
+        self._warn_of_dim(keys, found.sixteen_bits)
         return found.images, found.bad
 
     def _refuse(self, keys: Sequence[str], bad: dict[int, str]) -> None:
@@ -96,6 +117,18 @@ class DecodedImages:
             first = min(bad)
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise InputError(f"{self.root / keys[first]}{more} {bad[first]}: repair or remove it, or {REMEDY}")
+
+    def _warn_of_dim(self, keys: Sequence[str], images: SixteenBits) -> None:
+        """One line, whichever part has such images first."""
+        if images.dim and not self._warned_of_dim:
+            self._warned_of_dim = True
+            first = self.root / keys[images.first_dim]
+            warnings.warn(
+                f"{first} is read as nearly black: it has 16 bits a channel and no value above 4095, as have "
+                f"{images.dim} of the {images.total} such images read with it; they probably use 12 bits or fewer: "
+                "rescale them to all 16, or to 8",
+                stacklevel=5,
+            )
 
     def _fingerprint(self, keys: Sequence[str]) -> dict[str, Any]:
         files: list[list[Any]] = []
@@ -105,7 +138,7 @@ class DecodedImages:
                 files.append([key, status.st_size, status.st_mtime_ns])
             except OSError as error:
                 files.append([key, None, None, error.strerror])
-        return {"image_size": self.size, "files": files}
+        return {"conversion": CONVERSION, "image_size": self.size, "files": files}
 
     def _paths(self, place: Path, part: str) -> tuple[Path, Path]:
         return place / f"{part}-{self.size}.npy", place / f"{part}-{self.size}.json"
@@ -115,13 +148,14 @@ class DecodedImages:
         try:
             found = json.loads(description.read_text())
             bad = {int(position): reason for position, reason in found.pop("bad", {}).items()}
+            sixteen_bits = SixteenBits(*found.pop("sixteen_bits", ()))
             if found != fingerprint:
                 return None
             images = StoredImages(array)
-        except (OSError, ValueError, EOFError, AttributeError):  # absent or damaged: as good as none
+        except (OSError, ValueError, EOFError, AttributeError, TypeError):  # absent or damaged: as good as none
             return None
         expected = (len(fingerprint["files"]) - len(bad), 3, self.size, self.size)
-        return Kept(images, bad) if images.shape == expected else None
+        return Kept(images, bad, sixteen_bits) if images.shape == expected else None
 
     def _decoded(self, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]) -> Kept:
         """Decode into the first place that takes it, or into memory."""
@@ -141,7 +175,8 @@ class DecodedImages:
         )
         decoding = _Decoding(self.root, keys, self.size, gone)
         chunks = list(decoding.chunks())
-        return Kept(torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing(), decoding.bad)
+        images = torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing()
+        return Kept(images, decoding.bad, decoding.sixteen_bits)
 
     def _decoded_into(
         self, place: Path, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]
@@ -155,11 +190,12 @@ class DecodedImages:
         # A description stands only beside the array it describes, whenever this is interrupted.
         description.unlink(missing_ok=True)
         write_atomically(array, decoding.write)
-        kept = fingerprint | ({"bad": decoding.bad} if decoding.bad else {})
+        kept = fingerprint | ({"bad": decoding.bad} if decoding.bad else {}) | {"sixteen_bits": decoding.sixteen_bits}
         text = json.dumps(kept).encode()
         if not decoding.unsure:
             write_atomically(description, lambda handle: handle.write(text))
-        return Kept(self._nothing() if len(decoding.bad) == len(keys) else StoredImages(array), decoding.bad)
+        images = self._nothing() if len(decoding.bad) == len(keys) else StoredImages(array)
+        return Kept(images, decoding.bad, decoding.sixteen_bits)
 
     def _nothing(self) -> Pixels:
         return torch.empty((0, 3, self.size, self.size), dtype=torch.uint8)
@@ -186,11 +222,12 @@ def _alone_with(array: Path) -> Iterator[None]:
 
 
 class _Decoding:
-    """One pass over files; ``bad`` grows by position and reason as it goes on."""
+    """One pass over files; ``bad`` grows by position and reason as it goes on, ``sixteen_bits`` counts."""
 
     def __init__(self, root: Path, keys: Sequence[str], size: int, gone: dict[int, str]) -> None:
         self.root, self.keys, self.size = root, keys, size
         self.bad = dict(gone)
+        self.sixteen_bits = SixteenBits()
         self.unsure = False  # whether a failure was the disk's, so that another time may differ
 
     def write(self, handle: BinaryIO) -> None:
@@ -207,16 +244,20 @@ class _Decoding:
         with ThreadPoolExecutor() as threads:
             for first in range(0, len(self.keys), AT_ONCE):
                 wanted = [p for p in range(first, min(first + AT_ONCE, len(self.keys))) if p not in self.bad]
-                found = [image for image in threads.map(self._one, wanted) if image is not None]
+                found: list[Array] = []
+                for position, decoded in zip(wanted, threads.map(self._one, wanted), strict=True):
+                    if decoded is not None:
+                        found.append(decoded[0])
+                        self.sixteen_bits = self.sixteen_bits.and_one(position, decoded[1])
                 if found:
                     yield np.ascontiguousarray(np.stack(found))
                 if time.monotonic() - spoke > SILENCE:
                     print(f"decode   {first + AT_ONCE} of {len(self.keys)} images", flush=True)
                     spoke = time.monotonic()
 
-    def _one(self, position: int) -> Array | None:
+    def _one(self, position: int) -> tuple[Array, Depth] | None:
         try:
-            return decode(self.root / self.keys[position], self.size)
+            return decode_with_depth(self.root / self.keys[position], self.size)
         except Exception as error:  # a damaged image raises nearly anything
             self.unsure = self.unsure or getattr(error, "errno", None) is not None
             self.bad[position] = f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})"
@@ -251,21 +292,15 @@ def _array_header(shape: tuple[int, ...]) -> bytes:
 
 
 def decode(path: Path, size: int) -> Array:
-    """One image as RGB ``[3, size, size]``: turned as its EXIF says, any colour mode, resized with antialiasing.
+    """One image as RGB ``[3, size, size]``, its colours as ``sanm.image_colors`` says, resized with antialiasing.
 
-    Raises whatever Pillow raises for a file that is not an intact image.
+    Raises whatever Pillow raises for a file that is not an intact image, ValueError for pixels of unknown range.
     """
+    return decode_with_depth(path, size)[0]
+
+
+def decode_with_depth(path: Path, size: int) -> tuple[Array, Depth]:
+    """The same, and how many bits the file has."""
     with Image.open(path) as opened:
-        image = rgb(ImageOps.exif_transpose(opened)).resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image).transpose(2, 0, 1)
-
-
-def rgb(image: Image.Image) -> Image.Image:
-    """The image in RGB, without its transparency. Raises ValueError for floating-point pixels, which have no range."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, of unknown range")
-    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip to 8 instead of scaling
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+        image, depth = as_seen(opened)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1), depth

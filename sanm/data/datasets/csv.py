@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sanm.data.datasets._class_names import warn_of_absent, warn_of_alike
 from sanm.data.datasets._image_files import Entries, FileParts
 from sanm.data.types import UNKNOWN, LeftOut, Part, Source
 from sanm.errors import InputError
@@ -23,16 +24,19 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     """Images ``[N, 3, image_size, image_size]`` of the table ``data.path``, in its order.
 
     A test row's label is its true label where it has one. Raises InputError for a table or root that is not there, for
-    fewer than two classes, and, unless ``data.skip_bad``, for rows that cannot be used, with the line of the first.
+    fewer than two classes, and, unless ``data.skip_bad``, for rows that cannot be used, with the line of the first;
+    warns about splits that are not said, about classes that a part lacks, and about labels that are nearly the same.
     """
     if not settings.get("path"):
         raise InputError("data.path is not set: set data.path=FILE, a CSV file with the columns file and label")
     table = read_table(str(settings["path"]), settings.get("root"), settings["columns"])
+    _warn_of_splits(table)
     parts = FileParts(settings, table.root, cache_dir)
     whole = _usable(table, parts)
     names = class_names([row.label for row in whole if row.split == "train"])
     if len(names) < 2:
         raise InputError(f"{table.path} has {len(names)} classes among its training rows: two or more are needed")
+    warn_of_alike(str(table.path), names)
     number = {name: label for label, name in enumerate(names)}
     foreign = [row for row in whole if _label(row) not in number]
     parts.leave_out(
@@ -42,6 +46,8 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
 
     def part(split: str) -> Part | None:
         rows = [row for row in good if row.split == split]
+        if rows and split != "train":
+            warn_of_absent(f"{table.path}: its {split} part", names, {_label(row) for row in rows})
         entries = Entries([row.file for row in rows], [number[_label(row)] for row in rows])
         return parts.part(split, entries, table.path)
 
@@ -57,6 +63,23 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
         true_labels=np.array(truth, dtype=np.int64),
         left_out=tuple(parts.left_out),
     )
+
+
+def _warn_of_splits(table: Table) -> None:
+    if table.unread_splits:
+        first = table.unread_splits[0]
+        warnings.warn(
+            f"{table.path}: all rows are trained on, though its column {first!r} looks like their split: set "
+            f"data.columns.split={first} if it is",
+            stacklevel=3,
+        )
+    if table.blank_splits:
+        count = len(table.blank_splits)
+        warnings.warn(
+            f"{table.path}: {count} {'row has' if count == 1 else 'rows have'} no {table.columns['split']} (the first: "
+            f"line {table.blank_splits[0]}), which counts as train",
+            stacklevel=3,
+        )
 
 
 def _label(row: Row) -> str:

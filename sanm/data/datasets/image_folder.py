@@ -13,15 +13,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sanm.data.datasets._class_names import warn_of_absent, warn_of_alike
 from sanm.data.datasets._decoded import DecodedImages, left_out
 from sanm.data.datasets._image_files import image_size_of, root_of
 from sanm.data.pixels import mean_and_std
 from sanm.data.types import Decoded, Labels, Part, Source, rows
 from sanm.errors import InputError
-from sanm.image_table import SPLITS
+from sanm.image_table import SPLIT_OF
 from sanm.image_tree import EXTENSIONS, files_below, ignored, images_below, is_image, no_images
 
 EXPECTED = "expected train/<class>/<images> and, if there are any, test/<class>/<images> below data.root"
+
+REMEDY = {
+    "train": "training images are those of {}/train alone; move its images there",
+    "validation": "data.validation=SHARE holds out training images instead, and a table (data=csv) may name validation "
+    "images",
+    "test": "test images are those of {}/test alone; rename it, or move its images there",
+}
+"""What to do about the folder of a part that is not read, by the part."""
 
 FEWER = "list a part of them in a table for data=csv (data.subset does not help, all are decoded for their statistics)"
 
@@ -43,9 +52,11 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     """
     root = root_of(settings, EXPECTED)
     decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir, FEWER)
+    _check_training_folder(root)
     class_names = _class_names(root / "train")
     if len(class_names) < 2:
         raise InputError(f"{root / 'train'} has one class folder only ({class_names[0]}): two or more are needed")
+    warn_of_alike(str(root / "train"), class_names)
     tested = (root / "test").exists()
     if tested:
         _check_test_classes(root / "test", class_names)
@@ -86,6 +97,12 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _check_training_folder(root: Path) -> None:
+    other = next((name for name, split in _parts_by_other_names(root) if split == "train"), None)
+    if other and not (root / "train").exists():
+        raise InputError(f"{root / other} is not read: training images are those of {root / 'train'}; rename it")
+
+
 def _check_test_classes(folder: Path, class_names: tuple[str, ...]) -> None:
     tested = set(_class_names(folder))
     unknown = sorted(tested - set(class_names))
@@ -93,9 +110,7 @@ def _check_test_classes(folder: Path, class_names: tuple[str, ...]) -> None:
         raise InputError(
             f"{folder / unknown[0]}: train has no such class; rename the folder, or give it training images"
         )
-    missing = sorted(set(class_names) - tested)
-    if missing:
-        warnings.warn(f"{folder} has no images of {', '.join(missing)}: accuracy says nothing on them", stacklevel=3)
+    warn_of_absent(str(folder), class_names, tested)
 
 
 def _say_what_is_not_read(root: Path) -> None:
@@ -105,14 +120,20 @@ def _say_what_is_not_read(root: Path) -> None:
         if loose := _loose_images(root / split):
             images = "1 image lies" if loose == 1 else f"{loose} images lie"
             warnings.warn(f"{root / split}: {images} in no class folder: left out", stacklevel=3)
-    for name in sorted(entry.name for entry in root.iterdir() if entry.name.lower() in SPLITS["validation"]):
+    for name, split in _parts_by_other_names(root):
         if count := len(images_below(root / name)):
             images = "1 image" if count == 1 else f"{count} images"
-            warnings.warn(
-                f"{root / name} is not read ({images}): data.validation=SHARE holds out training images instead, and a "
-                "table (data=csv) may name validation images",
-                stacklevel=3,
-            )
+            warnings.warn(f"{root / name} is not read ({images}): {REMEDY[split].format(root)}", stacklevel=3)
+
+
+def _parts_by_other_names(root: Path) -> list[tuple[str, str]]:
+    """Folders below the root that are called like a part but not read, and which part that is."""
+    read = [root / part for part in ("train", "test") if (root / part).exists()]
+    return sorted(
+        (entry.name, SPLIT_OF[entry.name.lower()])
+        for entry in root.iterdir()
+        if entry.name.lower() in SPLIT_OF and entry.is_dir() and not any(entry.samefile(part) for part in read)
+    )
 
 
 def _loose_images(folder: Path) -> int:
