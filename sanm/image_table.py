@@ -117,7 +117,7 @@ def delimiter_of(text: str, column: str, fewest: int) -> str | None:
     declared = DECLARATION.match(text)
     for delimiter in (*(declared[1] if declared else ""), *DELIMITERS):
         fields = header_fields(text, delimiter)
-        if column in fields and len(fields) >= fewest:
+        if columns_named(fields, column) and len(fields) >= fewest:
             return delimiter
     return None
 
@@ -192,8 +192,6 @@ def _whole(text: str) -> str:
 def _delimiter(place: Path, text: str, file_column: str) -> str:
     if delimiter := delimiter_of(text, file_column, fewest=2):
         return delimiter
-    if delimiter := delimiter_of(text.casefold(), file_column.casefold(), fewest=2):
-        return delimiter
     header = _header(text).strip()
     named = re.search(rf"(?<!\w){re.escape(file_column)}(?!\w)", header, re.IGNORECASE)
     if named and named[0] != header and not any(delimiter in header for delimiter in DELIMITERS):
@@ -210,7 +208,7 @@ def _positions(header: Sequence[str], names: Mapping[str, str | None], place: Pa
     at: dict[str, int] = {}
     for key, given in names.items():
         name = given or key
-        found = _named(header, name)
+        found = columns_named(header, name)
         if len(found) > 1:
             spelled = " and ".join(repr(header[position]) for position in found)
             remedy = "rename all but one" if name in header else f"say which with data.columns.{key}=NAME"
@@ -224,7 +222,7 @@ def _positions(header: Sequence[str], names: Mapping[str, str | None], place: Pa
     return at
 
 
-def _named(header: Sequence[str], name: str) -> list[int]:
+def columns_named(header: Sequence[str], name: str) -> list[int]:
     """Where the columns of that name are, or, where there is none, of one that differs in the case of letters."""
     exact = [position for position, each in enumerate(header) if each == name]
     return exact or [position for position, each in enumerate(header) if each.casefold() == name.casefold()]

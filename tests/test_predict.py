@@ -132,10 +132,10 @@ def test_labels_and_classes_are_called_as_in_the_record_and_its_mended_table_is_
 
 
 def test_tables_are_read_as_for_training(tmp_path: Path, digits: RunDirectory, pictures: Path) -> None:
-    """Another column, any separator, a mark in front; relative to the root, if they are not absolute."""
+    """Another column, in any case of letters, any separator, a mark in front; relative to the root or absolute."""
     first, second, *_ = sorted(pictures.glob("4/*.png"))
     (tmp_path / "a.csv").write_text(f"\ufefflabel\tphoto name\n4\t4/{first.name}\n\n4\t{second}\n", encoding="utf-8")
-    (tmp_path / "b.tsv").write_text(f"photo name; label\n4/{second.name} ; 4\n")
+    (tmp_path / "b.tsv").write_text(f"sep=;\nPhoto Name; label\n4/{second.name} ; 4\n")
     tables = [str(tmp_path / "a.csv"), str(tmp_path / "b.tsv")]
     out = tmp_path / "p.csv"
     words = ["--root", str(pictures), "--column", "photo name", "--out", str(out)]

@@ -51,7 +51,7 @@ def _verdicts(path: Path) -> Iterator[tuple[int, str, str]]:
     lines = filled_lines(text, delimiter, f"--reviewed {path}")
     _, header = next(lines)
     for line, fields in lines:
-        found = dict(zip(header, fields, strict=False))
+        found = dict(zip((name.casefold() for name in header), fields, strict=False))
         yield line, found.get(KEY, ""), found.get(LABEL, "")
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sanm.data.datasets.image_folder import check_names
 from sanm.errors import InputError
-from sanm.image_table import delimiter_of, filled_lines, header_fields, is_file_name, table_text
+from sanm.image_table import columns_named, delimiter_of, filled_lines, header_fields, is_file_name, table_text
 from sanm.image_tree import EXTENSIONS, files_below, is_image, no_images
 
 TABLES = (".csv", ".tsv")
@@ -85,7 +85,7 @@ def _in_table(table: Path, root: Path, column: str) -> list[ImageFile]:
         raise InputError(
             f"{table}: its first line has no column {column!r} ({header!r}): name the column of files with --column"
         )
-    position = header_fields(text, delimiter).index(column)
+    position = columns_named(header_fields(text, delimiter), column)[0]
     lines = filled_lines(text, delimiter, str(table))
     next(lines)  # the header
     found: list[ImageFile] = []

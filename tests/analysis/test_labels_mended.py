@@ -88,7 +88,7 @@ def test_reviewed_samples_are_mended_and_no_others(
         KEYS[4]: "ant",
     }
     assert "2 relabelled, 0 left out, 2 suspected but kept" in capsys.readouterr().out
-    table.write_text(f"key\n{KEYS[0]}\n")
+    table.write_text(f"Key;note\n{KEYS[0]};\n")
     assert set(mended(run, "--fix", "remove", "--reviewed", table)) == {*KEYS, *ASIDE} - {KEYS[0]}
 
 
