@@ -51,16 +51,28 @@ PROTOCOL: dict[str, object] = {
 # What each of the paper's methods starts from, and which networks have its PreAct ResNet-18's place. C2D's is its own.
 START: dict[str, tuple[str, ...]] = {"pretrain.name": ("none",), "model.name": ("preact_resnet",)}
 START_OF = {"c2d": {"pretrain.name": ("simclr",), "model.name": ("preact_resnet", "resnet")}}
-SETTING: dict[str, object] = PROTOCOL | {
+SETTING: dict[str, object] = PROTOCOL | {"base_method.learn_from": "weak"}
+# What DivideMix has as it was published, on which the paper builds; a record leaves out what was not yet a setting.
+DIVIDEMIX: dict[str, object] = {
     "base_method.views": 2,
     "base_method.learn_from": "weak",
+    "base_method.guess_on": "weak",
+    "base_method.guess_mode": "train",
     "base_method.temperature": 0.5,
     "base_method.alpha": 4,
-    "base_method.guess_on": "weak",
     "base_method.ramp_up": 16,
+    "base_method.unlabeled_rows": True,
+    "quality.iterations": 10,
 }
-# What DivideMix has by data set and noise: as it was published, on which the paper builds.
-BY_NOISE = ("base_method.warm_up", "base_method.lambda_u", "base_method.threshold", "quality.window")
+# The same by data set and noise.
+BY_NOISE = (
+    "base_method.warm_up",
+    "components.start",  # where there is SANM
+    "base_method.lambda_u",
+    "base_method.threshold",
+    "base_method.confidence_penalty",
+    "quality.window",
+)
 WARM_UP = {"cifar10": 10, "cifar100": 30}
 LAMBDA_U = {
     "cifar10": {0.2: 0, 0.5: 25, 0.8: 25, 0.9: 50},
@@ -160,7 +172,7 @@ def departures(group: Group, setting: Mapping[str, object] = SETTING) -> list[st
 def methods_departures(runs: pd.DataFrame) -> dict[str, list[str]]:
     """For each method of the paper that is run in another way than in the paper: how."""
     found = {}
-    asked = runs.reindex(columns=[*{*runs.columns, "base_method.name", *START, *BY_NOISE}])
+    asked = runs.reindex(columns=[*{*runs.columns, "base_method.name", *START, *DIVIDEMIX, *BY_NOISE}])
     for method, own in asked[asked["base_method.name"].isin(METHODS.values())].groupby("base_method.name"):
         departures = [*_other_start(own, str(method)), *(_other_dividemix(own) if method == "dividemix" else ())]
         if departures:
@@ -179,22 +191,31 @@ def _other_start(runs: pd.DataFrame, method: str) -> list[str]:
 
 def _other_dividemix(runs: pd.DataFrame) -> list[str]:
     found = []
+    for key, value in DIVIDEMIX.items():
+        others = _others(runs[key], value)
+        if len(others):
+            found.append(_departure(key, provenance.distinct(others), value))
     place = ["data.name", "noise.name", "noise.rate"]
     for _, own in runs.groupby(place):
         dataset, noise, rate = own[place].iloc[0]
         for key, value in _dividemix(dataset, noise, rate).items():
-            others = own.loc[own[key] != value, key]
+            others = _others(own[key], value)
             if len(others):
                 found.append(_departure(f"{key} at {percent(rate)}", provenance.distinct(others), value))
     return found
+
+
+def _others(values: pd.Series, expected: object) -> pd.Series:
+    """Those that are there and are others."""
+    return values[values.notna() & (values != expected)]
 
 
 def _dividemix(dataset: str, noise: str, rate: float) -> dict[str, object]:
     """DivideMix's settings for a data set and noise; what was not published for them is left out."""
     symmetric = noise == "symmetric"
     hardest = symmetric and rate == 0.9
-    lambda_u = LAMBDA_U.get(dataset, {}).get(rate) if symmetric else 0
-    values = (WARM_UP.get(dataset), lambda_u, 0.6 if hardest else 0.5, 5 if hardest else 1)
+    warm_up, lambda_u = WARM_UP.get(dataset), LAMBDA_U.get(dataset, {}).get(rate) if symmetric else 0
+    values = (warm_up, warm_up, lambda_u, 0.6 if hardest else 0.5, not symmetric, 5 if hardest else 1)
     return {key: value for key, value in zip(BY_NOISE, values, strict=True) if value is not None}
 
 

@@ -134,16 +134,17 @@ def choose_device(wanted: str) -> torch.device:
 
 def warn_of_warm_up(config: Mapping[str, Any], method: Method) -> None:
     """Says so when the run ends before what it is named by has begun: SANM, or the method's own division of samples."""
-    epochs, warm_up = config["trainer"]["epochs"], config["base_method"]["warm_up"]
-    parts, late = config["components"], []
-    if not method.needs_clean_probability(epochs - 1) and method.needs_clean_probability(max(epochs, warm_up)):
-        late.append(f"base_method={config['base_method']['name']} divides samples (base_method.warm_up={warm_up})")
-    if parts["amg"] and parts["start"] >= epochs:
-        late.append(f"SANM sets in (components.start={parts['start']})")
+    epochs, name, warm_up = config["trainer"]["epochs"], config["base_method"]["name"], config["base_method"]["warm_up"]
+    start = config["components"]["start"] if config["components"]["amg"] else 0
+    late = []
+    if method.divides_after_warm_up and method.warming_up(epochs - 1):
+        late.append(f"{name} divides samples (base_method.warm_up={warm_up})")
+    if start >= epochs:
+        late.append(f"SANM sets in (components.start={start})")
     if late:
+        lower = "base_method.warm_up" if start in (0, warm_up) else "components.start"
         warnings.warn(
-            f"trainer.epochs={epochs} is over before {' and '.join(late)}: train longer, or lower base_method.warm_up",
-            stacklevel=2,
+            f"trainer.epochs={epochs} is over before {' and '.join(late)}: train longer, or lower {lower}", stacklevel=2
         )
 
 

@@ -60,6 +60,8 @@ def _raw_mode(opened: Image.Image) -> str:
     for tile in getattr(opened, "tile", ()):
         arguments = tile[3]
         first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+        if opened.format == "PPM" and isinstance(arguments, tuple) and arguments[-1] > 255:  # its greatest value
+            return f"{first};16"
         return first if isinstance(first, str) else ""
     return ""
 

@@ -145,13 +145,13 @@ def filled_lines(text: str, delimiter: str, called: str) -> Iterator[tuple[int, 
 def header_fields(text: str, delimiter: str) -> list[str]:
     """What the header of a table holds, if that is its delimiter; nothing where it cannot be parsed so."""
     try:
-        fields = next(csv.reader([_header(text)], delimiter=delimiter, skipinitialspace=True), [])
+        fields = next(csv.reader([header_line(text)], delimiter=delimiter, skipinitialspace=True), [])
     except csv.Error:
         return []
     return [field.strip() for field in fields]
 
 
-def _header(text: str) -> str:
+def header_line(text: str) -> str:
     """The first line that is neither empty nor a declaration."""
     return DECLARATION.sub("", text).lstrip("\r\n").partition("\n")[0]
 
@@ -192,7 +192,7 @@ def _whole(text: str) -> str:
 def _delimiter(place: Path, text: str, file_column: str) -> str:
     if delimiter := delimiter_of(text, file_column, fewest=2):
         return delimiter
-    header = _header(text).strip()
+    header = header_line(text).strip()
     named = re.search(rf"(?<!\w){re.escape(file_column)}(?!\w)", header, re.IGNORECASE)
     if named and named[0] != header and not any(delimiter in header for delimiter in DELIMITERS):
         raise InputError(
@@ -235,12 +235,12 @@ def _others(header: Sequence[str], read: Iterable[int]) -> dict[int, str]:
 
 
 class _UnreadSplits:
-    """Looks for columns that hold splits under another name: nothing but the words for them, and not train alone."""
+    """Looks for columns that hold splits under another name: nothing but the words for them, train among others."""
 
     def __init__(self, columns: Mapping[int, str]) -> None:
         """``columns`` are names by position."""
         self._left = dict(columns)
-        self._telling: set[int] = set()
+        self._found: dict[int, set[str]] = {position: set() for position in columns}
 
     def see(self, fields: Sequence[str]) -> None:
         """A row's fields."""
@@ -248,9 +248,10 @@ class _UnreadSplits:
             word = fields[position].lower() if position < len(fields) else ""
             if word and word not in SPLIT_OF:
                 del self._left[position]
-            elif SPLIT_OF.get(word, "train") != "train":
-                self._telling.add(position)
+            elif word:
+                self._found[position].add(SPLIT_OF[word])
 
     def names(self) -> tuple[str, ...]:
         """The columns that hold splits, as far as has been seen."""
-        return tuple(name for position, name in self._left.items() if position in self._telling)
+        found = self._found
+        return tuple(name for at, name in self._left.items() if "train" in found[at] and len(found[at]) > 1)

@@ -128,7 +128,7 @@ def _train(
         return REQUEUE
     except Exception as error:  # whatever went wrong is this run's own: record it, let the others go on
         if output.is_gone(error):
-            raise
+            output.leave()
         failed(processes.reason_for(error), traceback.format_exc())
         return FAILED
     print(f"done     {directory.name}: {directory.accuracies()}", flush=True)
@@ -221,9 +221,7 @@ def main(task: Callable[[], None] = job) -> None:
         sys.exit("\ninterrupted: the same command goes on from here")
     except Exception as error:
         if output.is_gone(error):
-            output.let_go()
-            print("stopped  nobody reads this output any more: the same command goes on from here", file=sys.stderr)
-            sys.exit(output.GONE)
+            output.leave()
         explained = one_line(error)
         if explained is None:
             raise

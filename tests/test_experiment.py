@@ -219,7 +219,9 @@ def test_unknown_true_labels_do_not_count(tmp_path: Path) -> None:
         (("base_method=ce", "components=none"), None),
         (("base_method=elr_plus", "components=none"), None),
         (("base_method=dividemix", "components=full", "base_method.warm_up=2"), None),
-        (("base_method=dividemix", "components=full", "base_method.warm_up=2", "components.start=9"), "before SANM"),
+        (("base_method=ce", "components=full", "components.start=9"), "lower components.start$"),
+        (("base_method=c2d", "components=none", "pretrain=none"), r"c2d divides samples .* lower base_method.warm_up$"),
+        (("base_method=coteaching", "components=none", "base_method.forget_rate=estimated"), None),
     ],
 )
 def test_a_run_that_ends_in_its_warm_up_says_so(

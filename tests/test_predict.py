@@ -341,6 +341,7 @@ def test_top_names_the_most_probable(tmp_path: Path, digits: RunDirectory, pictu
         (["RUN", "a.png", "--root", "empty"], "--root empty: is for tables (.csv .tsv), and IMAGES has none"),
         (["RUN", "empty", "--column", "x"], "--column x: is for tables (.csv .tsv), and IMAGES has none"),
         (["RUN", "other.csv", "--root", "gone"], "--root gone is not a folder"),
+        (["RUN", "twice.csv"], "twice.csv has 2 columns 'file': name another"),
         (["RUN", "other.csv", "--column", "x"], "has no column 'x' ('name,label'): name the column of files with"),
         (["RUN"], "the following arguments are required: IMAGES"),
     ],
@@ -357,6 +358,7 @@ def test_bad_input_is_one_line(
     (tmp_path / "empty").mkdir()
     paint(tmp_path / "a.png")
     (tmp_path / "other.csv").write_text("name,label\na.png,1\n")
+    (tmp_path / "twice.csv").write_text("sep=,\nfile,label,file\na.png,1,a.png\n")
     (tmp_path / "header.csv").write_text("file\n")
     (tmp_path / "short.csv").write_text("label,file\n1,a.png\n2\n")
     (tmp_path / "nul.csv").write_text("file\na\0.png\n")

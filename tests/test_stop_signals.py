@@ -55,7 +55,8 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
     next(line for line in process.stdout if "epoch 3/" in line)
     process.stdout.close()
     assert process.wait(timeout=120) == GONE == 141
-    assert process.stderr.read().splitlines()[-1].startswith("stopped  nobody reads")
+    (line,) = process.stderr.read().splitlines()
+    assert line.startswith("stopped  nobody reads")
     assert not list(tmp_path.rglob("failure.txt"))
     again = start(tmp_path)
     assert again.stdout

@@ -38,7 +38,7 @@ def check_not_another(folder: Path, name: str, content: bytes) -> None:
     path = folder / name
     if path.is_file() and path.read_bytes() != content:
         raise InputError(
-            f"{path} is there already from another --fix, and a run may have been trained on it: give another --out, "
+            f"{path} is there already with other labels, and a run may have been trained on it: give another --out, "
             "or delete it"
         )
 

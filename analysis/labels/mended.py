@@ -15,7 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
-from analysis.labels.pictures import CIFAR
+from analysis.labels.pictures import WITHOUT_FILES
 from analysis.labels.places import Places
 from analysis.labels.record import Record
 from analysis.labels.retraining import command
@@ -27,7 +27,6 @@ Fix = Literal["relabel", "remove"]
 TABLE = "cleaned_labels.csv"
 LABELS = "cleaned_labels.json"
 COLUMNS = ("file", "label", "split", "true_label", "given_label")
-WITHOUT_FILES = (*CIFAR, "digits")
 LINE_OF_A_TABLE = re.compile(r"line \d+(?: \((.*)\))?", re.DOTALL)
 """How `left_out.csv` names a row of a table, and the file in it."""
 
@@ -171,7 +170,9 @@ def _check_classes(table: _Table, fix: Fix) -> None:
     """Raises `InputError` where a class that lost samples has none any more."""
     if gone := sorted(table.mended_from - {label for _, label, split, *_ in table.rows if split == "train"}):
         instead = "raise --confidence" if fix == "relabel" else "use --fix relabel"
-        raise InputError(f"--fix {fix} would leave no training sample of {gone[0]!r}: {instead}")
+        raise InputError(
+            f"--fix {fix} would leave no training sample of {gone[0]!r}: {instead}, or mend fewer with --reviewed"
+        )
 
 
 def _csv(table: _Table) -> bytes:

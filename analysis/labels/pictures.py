@@ -24,6 +24,8 @@ CIFAR = {
     "cifar10": ("cifar-10-batches-py", tuple(f"data_batch_{number}" for number in range(1, 6))),
     "cifar100": ("cifar-100-python", ("train",)),
 }
+WITHOUT_FILES = (*CIFAR, "digits")
+"""Data sets that are no files of an image each."""
 CIFAR_SHAPE = (3, 32, 32)
 
 

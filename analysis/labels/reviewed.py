@@ -1,13 +1,13 @@
 """What a person who has looked at the suspected labels hands back: which to mend, and to what."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.labels.record import Record
 from sanm.errors import InputError
-from sanm.image_table import delimiter_of, filled_lines
+from sanm.image_table import columns_named, delimiter_of, filled_lines, table_text
 
 KEY, LABEL = "key", "predicted_label"
 
@@ -28,6 +28,7 @@ def reviewed(path: Path, record: Record, rows: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"--reviewed {path} line {line}: {record.path} has no sample with the key {key!r}")
         if position[key] in chosen:
             raise InputError(f"--reviewed {path} line {line}: {key!r} is named twice")
+        label = label if label in number else label.removesuffix(".0")  # as pandas writes a column with gaps
         if label and label not in number:
             raise InputError(f"--reviewed {path} line {line}: {label!r} is no class; give one of {_some(number)}")
         chosen[position[key]] = number[label] if label else int(record.predicted[position[key]])
@@ -39,20 +40,20 @@ def reviewed(path: Path, record: Record, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _verdicts(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line, key and label of each row."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"--reviewed {path} is not there") from None
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"--reviewed {path} cannot be read ({error}): save it as UTF-8 text") from error
+    called = f"--reviewed {path}"
+    text = table_text(path, called)
     delimiter = delimiter_of(text, KEY, fewest=1)
     if delimiter is None:
-        raise InputError(f"--reviewed {path} has no column {KEY}: give a copy of label_errors.csv")
-    lines = filled_lines(text, delimiter, f"--reviewed {path}")
+        raise InputError(f"{called} has no column {KEY}: give a copy of label_errors.csv")
+    lines = filled_lines(text, delimiter, called)
     _, header = next(lines)
+    (key, *_), label = columns_named(header, KEY), columns_named(header, LABEL)
     for line, fields in lines:
-        found = dict(zip((name.casefold() for name in header), fields, strict=False))
-        yield line, found.get(KEY, ""), found.get(LABEL, "")
+        yield line, _field(fields, key), _field(fields, label[0]) if label else ""
+
+
+def _field(fields: Sequence[str], position: int) -> str:
+    return fields[position] if position < len(fields) else ""
 
 
 def _some(names: dict[str, int], most: int = 10) -> str:

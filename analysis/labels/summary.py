@@ -1,6 +1,7 @@
 """The health of a run's labels in words, as Markdown and for the terminal."""
 
 from analysis.labels.health import Health
+from analysis.labels.pictures import WITHOUT_FILES
 from analysis.labels.record import Record
 from analysis.labels.truth import AgainstTruth
 
@@ -106,13 +107,12 @@ def markdown(record: Record, found: Health, truth: AgainstTruth | None) -> str:
 
 def _left_aside(record: Record) -> list[str]:
     """A line on training samples that the run did not look at."""
-    validation = record.data.get("validation") or 0
-    if not validation or record.result.get("validation_labels") in ("given", "true"):  # a part of its own
+    validation, labels = record.data.get("validation") or 0, record.result.get("validation_labels")
+    # A verified part is the data set's own, unless the set has none: those that are one file of images.
+    part_of_its_own = labels == "given" or (labels == "true" and record.data.get("name") not in WITHOUT_FILES)
+    if not validation or part_of_its_own:
         return []
-    return [
-        f"not judged: {100 * validation:g} % of the training samples, which the run held out "
-        "(data.validation=0 judges all)"
-    ]
+    return [f"not judged: {100 * validation:g} % of the training samples, which the run held out (data.validation)"]
 
 
 def _how_well_learned(record: Record, found: Health) -> list[str]:
@@ -121,14 +121,15 @@ def _how_well_learned(record: Record, found: Health) -> list[str]:
     start, epochs = (record.config.get("components") or {}).get("start"), record.result.get("epochs")
     if start is not None and epochs is not None and start >= epochs:
         said.append(
-            f"all {epochs} epochs of the run were warm-up: SANM sets in after {start}, so train longer, or lower "
-            "base_method.warm_up"
+            f"the run was over after {epochs} epochs, before SANM set in (components.start={start}): train longer, or "
+            "let it begin earlier (base_method.warm_up)"
         )
-    accuracy, images = record.result.get("last_accuracy"), "test"
-    if accuracy is None:
-        accuracy, images = record.result.get("validation_accuracy"), "validation"
-    if accuracy is not None:
-        said.append(f"the network is right on {accuracy:.1f} % of the {images} images")
+    result = record.result
+    if result.get("last_accuracy") is not None:
+        said.append(f"the network is right on {result['last_accuracy']:.1f} % of the test images (its last epochs)")
+    elif result.get("validation_accuracy") is not None:
+        accuracy = result["validation_accuracy"]
+        said.append(f"the network agrees with {accuracy:.1f} % of the validation labels (its best epoch)")
     if found.label_issues > found.samples / 2:
         said.append(
             "more than half of the labels are suspected: a network that has learned little suspects right ones, so "

@@ -28,6 +28,9 @@ class Method(nn.Module):
     turns: ClassVar[tuple[tuple[int, ...], ...]] = ((0,),)
     """Which networks learn together, in which order, each epoch."""
 
+    divides_after_warm_up: ClassVar[bool] = False
+    """Whether the method is plain training until ``warm_up``, and another thing from then on."""
+
     measures_each_turn: ClassVar[bool] = False
     """Whether the clean probability is estimated anew before each turn, instead of once before the first."""
 

@@ -22,6 +22,7 @@ from sanm.types import Batch, Draw, Forward, Look, Random, Step
 
 class DivideMix(Method):
     turns = ((0,), (1,))
+    divides_after_warm_up = True
 
     def num_views(self, epoch: int) -> int:
         return 1 if self.warming_up(epoch) else super().num_views(epoch)

@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from sanm.data.datasets.image_folder import check_names
 from sanm.errors import InputError
-from sanm.image_table import columns_named, delimiter_of, filled_lines, header_fields, is_file_name, table_text
+from sanm.image_table import (
+    columns_named,
+    delimiter_of,
+    filled_lines,
+    header_fields,
+    header_line,
+    is_file_name,
+    table_text,
+)
 from sanm.image_tree import EXTENSIONS, files_below, is_image, no_images
 
 TABLES = (".csv", ".tsv")
@@ -81,11 +89,15 @@ def _in_table(table: Path, root: Path, column: str) -> list[ImageFile]:
     text = table_text(table, str(table))
     delimiter = delimiter_of(text, column, fewest=1)
     if delimiter is None:
-        header = text.partition("\n")[0].strip()[:80]
+        header = header_line(text).strip()[:80]
         raise InputError(
             f"{table}: its first line has no column {column!r} ({header!r}): name the column of files with --column"
         )
-    position = columns_named(header_fields(text, delimiter), column)[0]
+    position, *others = columns_named(header_fields(text, delimiter), column)
+    if others:
+        raise InputError(
+            f"{table} has {len(others) + 1} columns {column!r}: name another with --column, or rename them"
+        )
     lines = filled_lines(text, delimiter, str(table))
     next(lines)  # the header
     found: list[ImageFile] = []

@@ -117,10 +117,14 @@ def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -
         "base_method__temperature": 0.5,
         "base_method__alpha": 4.0,
         "base_method__guess_on": "weak",
+        "base_method__guess_mode": "train",
+        "base_method__confidence_penalty": changes.get("noise__name", "symmetric") != "symmetric",
         "base_method__ramp_up": 16,
         "base_method__warm_up": 10,
         "base_method__threshold": 0.6 if rate == 0.9 else 0.5,
     }
+    if components != "none":
+        setting["components__start"] = 10
     return _config(components, rate, seed, **{**setting, **changes})
 
 

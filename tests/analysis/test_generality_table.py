@@ -268,11 +268,14 @@ def test_c2d_starts_from_simclr_and_may_have_its_own_network(runs_dir: Path, wri
 
 
 def test_dividemix_of_another_lambda_is_not_compared(runs_dir: Path, write_paper_method: Any) -> None:
-    write_paper_method("dividemix", "full", best=96.0, base_method__lambda_u=0)
+    write_paper_method("dividemix", "full", best=96.0, base_method__lambda_u=0, base_method__temperature=1)
     write_paper_method("ce", "full", best=89.0)
     block = build("symmetric", analysis.load(runs_dir)).blocks[0]
     assert math.isnan(cell(block, "SANM(dividemix)")["paper"])
-    assert "Not the paper's dividemix: base_method.lambda_u at 50 % 0 (paper: 25)." in block.notes
+    assert (
+        "Not the paper's dividemix: base_method.temperature 1 (paper: 0.5), base_method.lambda_u at 50 % 0 (paper: 25)."
+        in block.notes
+    )
 
 
 def test_a_gain_is_of_one_pool_of_views(runs_dir: Path, write_method: Any) -> None:

@@ -132,16 +132,21 @@ def test_a_network_that_has_learned_little_is_pointed_at(tmp_path: Path, capsys:
     run = write_labelled_run(tmp_path / "run", data={"name": "csv", "validation": 0.1}, components={"start": 5})
     result = json.loads((run / "result.json").read_text())
     for accuracies, told in (
-        ({"last_accuracy": 40.04}, "the network is right on 40.0 % of the test images"),
-        ({"validation_accuracy": 30.0}, "the network is right on 30.0 % of the validation images"),
+        ({"last_accuracy": 40.04}, "the network is right on 40.0 % of the test images (its last epochs)"),
+        ({"validation_accuracy": 30.0}, "the network agrees with 30.0 % of the validation labels (its best epoch)"),
     ):
         (run / "result.json").write_text(json.dumps({**result, "epochs": 5, **accuracies}))
         assert main([str(run)]) == 0
         output = said(capsys)
         assert told in output
-        assert "all 5 epochs of the run were warm-up: SANM sets in after 5" in output
+        assert "over after 5 epochs, before SANM set in (components.start=5)" in output
         assert "not judged: 10 % of the training samples" in output
         assert "more than half" not in output
+    for name, labels, told in (("digits", "true", True), ("clothing1m", "true", False), ("csv", "given", False)):
+        (run / "config.yaml").write_text(f"data: {{name: {name}, validation: 0.1}}\nnoise: {{name: none}}\n")
+        (run / "result.json").write_text(json.dumps({**result, "validation_labels": labels}))
+        assert main([str(run)]) == 0
+        assert ("not judged: 10 %" in said(capsys)) == told
     rows = rows_of(run / "label_quality.csv")
     text = "".join(f"{row['index']},{row['key']},ant,bee,0.1,0.9\n" for row in rows)
     head = (run / "label_quality.csv").read_text().splitlines()[0]

@@ -71,7 +71,7 @@ def test_another_fix_does_not_replace_what_a_run_may_be_trained_on(
     first = mended(run, "--fix", "remove")
     assert main([str(run), "--worst", "0", "--fix", "remove"]) == 0, "the same again is no other"
     line = refused(capsys, run, "--worst", "0", "--fix", "relabel")
-    assert "cleaned_labels.csv is there already from another --fix" in line
+    assert "cleaned_labels.csv is there already with other labels" in line
     assert len(rows_of(run / "labels" / "cleaned_labels.csv")) == len(first)
     assert main([str(run), "--worst", "0", "--fix", "relabel", "--out", str(tmp_path / "other")]) == 0
 
@@ -100,8 +100,8 @@ def test_reviewed_samples_are_mended_and_no_others(
         ("key\ntrain/ant/0.png\ntrain/ant/0.png\n", "line 3: 'train/ant/0.png' is named twice"),
         ("file,label\ntrain/ant/0.png,bee\n", "has no column key"),
         ("", "has no column key"),
-        (b"key\n\xff\n", "cannot be read"),
-        (None, "is not there"),
+        (b"key\n\xff\n", "is not UTF-8 text"),
+        (None, "cannot be read"),
     ],
 )
 def test_a_review_that_cannot_be_followed_is_refused(

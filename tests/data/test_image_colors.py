@@ -61,6 +61,9 @@ def test_the_upper_bits_of_sixteen_are_seen(tmp_path: Path, values: tuple[int, i
     assert seen(tmp_path / "a.tif") == expected
     (tmp_path / "a.pgm").write_bytes(b"P5\n2 2\n65535\n" + np.array(values * SIDE, ">u2").tobytes())
     assert seen(tmp_path / "a.pgm") == expected
+    colors = np.array([value - value // 16 for value in values] * SIDE, ">u2").repeat(3)  # Pillow rounds these
+    (tmp_path / "a.ppm").write_bytes(b"P6\n2 2\n65535\n" + colors.tobytes())
+    assert seen(tmp_path / "a.ppm")[1] == expected[1]
 
 
 def test_a_range_that_the_file_says_is_seen_whole(tmp_path: Path) -> None:
