@@ -16,6 +16,7 @@ from pathlib import Path
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
+from sanm import output
 from sanm.cells import Cell, CellCache, cells_of
 from sanm.command_line import Parser
 from sanm.config import CONF
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         print("\ninterrupted: the same command goes on from here", file=sys.stderr)
         return FAILED
     except Exception as error:
+        if output.is_gone(error):
+            output.leave()
         explained = one_line(error)
         if explained is None:
             raise

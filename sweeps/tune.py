@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hydra import initialize_config_dir
 
+from sanm import output
 from sanm.config import CONF
 from sanm.errors import Interrupted
 from sanm.explain import one_line
@@ -58,6 +59,8 @@ def command_line() -> None:
         except Interrupted:  # the trial stays open, and is taken up when the command is repeated
             status = REQUEUE
         except Exception as error:
+            if output.is_gone(error):
+                output.leave()
             explained = one_line(error)
             if explained is None:
                 raise

@@ -65,6 +65,28 @@ def test_a_reader_that_goes_away_is_no_failure(tmp_path: Path) -> None:
     assert again.returncode == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("sanm.run", "-m", "components=none"),
+        ("sweeps.launch", "status", "quick"),
+        ("sweeps.tune", "study=tau", "data.validation=0.2"),
+    ],
+)
+def test_a_reader_that_was_never_there_is_one_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", *command, *SMALL, f"runs_dir={tmp_path}"],
+        cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == GONE
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stopped  nobody reads")
+    assert not list(tmp_path.rglob("failure.txt"))
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_signal_is_heard_within_and_does_what_it_did_without(number: signal.Signals) -> None:
     heard: list[int] = []
