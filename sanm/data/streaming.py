@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -106,7 +107,7 @@ class Reader:
                 persistent_workers=True,
                 pin_memory=self._pin,
                 multiprocessing_context="fork",  # which shares what is in memory, and open files
-                worker_init_fn=_begin_reading,
+                worker_init_fn=partial(_begin_reading, os.getpid()),
                 generator=torch.Generator(),  # or it would draw from that of the process
             )
             known = len(self._sets) - 1
@@ -153,12 +154,14 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin_reading(worker: int) -> None:
-    """Let the training process alone answer signals, heed only its own, and end with it however it ends."""
+def _begin_reading(trainer: int, worker: int) -> None:
+    """Let the process ``trainer`` alone answer signals, heed only its own, and end with it however it ends."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != trainer:  # it ended before this one came so far, so that no signal will tell
+            os._exit(0)
         threading.Thread(target=_end_when_told, daemon=True).start()  # SIGTERM stays held back for it
     else:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

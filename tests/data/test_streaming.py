@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -227,6 +228,18 @@ def test_readers_die_with_a_training_process_that_is_killed(stored: StoredImages
     process.kill()
     assert process.stdout.read() == "", "which ends once nobody holds the pipe any more"
     process.wait()
+
+
+def test_readers_that_come_after_the_end_of_the_training_process_end() -> None:
+    def late(trainer: int) -> None:
+        streaming._begin_reading(trainer, 0)
+        os._exit(5)
+
+    for trainer, status in ((os.getpid(), 5), (1, 0)):
+        process = multiprocessing.get_context("fork").Process(target=late, args=(trainer,))
+        process.start()
+        process.join(60)
+        assert process.exitcode == status
 
 
 def test_too_little_shared_memory_is_said_and_read_without(
