@@ -55,7 +55,6 @@ SETTING: dict[str, object] = PROTOCOL | {"base_method.learn_from": "weak"}
 # What DivideMix has as it was published, on which the paper builds; a record leaves out what was not yet a setting.
 DIVIDEMIX: dict[str, object] = {
     "base_method.views": 2,
-    "base_method.learn_from": "weak",
     "base_method.guess_on": "weak",
     "base_method.guess_mode": "train",
     "base_method.temperature": 0.5,
