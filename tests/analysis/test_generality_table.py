@@ -16,6 +16,7 @@ from analysis.render import csv, latex, markdown
 from analysis.tables import build, names
 from analysis.tables.generality import table
 from sanm.errors import InputError
+from tests.conftest import record_of
 
 
 @pytest.fixture
@@ -258,6 +259,19 @@ def test_a_method_that_starts_from_something_else_is_not_compared(runs_dir: Path
     assert math.isnan(cell(block, "ce")["paper"])
     assert cell(block, "cdr")["paper"] == 85.0
     assert "Not the paper's ce: pretrain.name simclr (paper: none)." in block.notes
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.8, 0.9])
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100"])
+def test_the_preset_of_the_paper_is_its_setting(runs_dir: Path, write_run: Any, dataset: str, rate: float) -> None:
+    for method in ("ce", "dividemix", "c2d"):
+        for components in ("none", "full"):
+            words = (f"noise.rate={rate}", f"base_method={method}", f"components={components}")
+            write_run(record_of("preset=paper", f"data={dataset}", f"data.root={runs_dir}", *words), best=90.0)
+    for name in ("components", "symmetric", "generality"):
+        notes = [note for block in build(name, analysis.load(runs_dir)).blocks for note in block.notes]
+        assert notes
+        assert not [note for note in notes if note.startswith("Not the paper's")]
 
 
 def test_c2d_starts_from_simclr_and_may_have_its_own_network(runs_dir: Path, write_paper_method: Any) -> None:
