@@ -1,4 +1,4 @@
-# make demo: the signature ablation on bundled data (its networks are too small to share between cores, hence one thread).
+# make demo: the signature ablation on bundled data, three seeds, on all cores.
 # make screenshot: the picture of its report in the README (needs Chromium).
 # make test: every test. Both install what they need, once.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 	touch $@
 
 demo: .venv/.installed
-	OMP_NUM_THREADS=1 $(PY) -m sanm.run -m components=none,amg,amg_nlr,full noise.rate=0.2,0.5,0.8,0.9 runs_dir=$(RUNS)
+	$(PY) -m sweeps.launch run quick seed=1,2,3 launch=parallel launch.threads=1 runs_dir=$(RUNS)
 	@echo
 	@$(PY) -m analysis.tables $(RUNS) --table components
 	@echo
@@ -25,8 +25,8 @@ demo: .venv/.installed
 	@$(PY) -m analysis.report $(RUNS)
 	@echo
 	@echo "Every run is a folder in $(RUNS): config.yaml, metrics.csv, label_quality.csv, samples.npz, model.pt, result.json."
-	@echo "Next: $(PY) -m sanm.run -m components=none,full noise.rate=0.8 seed=1,2,3 runs_dir=$(RUNS)    more seeds"
-	@echo "      $(PY) -m sanm.run -m variant=paper,released noise.rate=0.8 runs_dir=$(RUNS)             the paper or its code"
+	@echo "Next: $(PY) -m sanm.run -m preset=demo components=none,full noise.rate=0.8 seed=4,5 runs_dir=$(RUNS)    more seeds"
+	@echo "      $(PY) -m sanm.run -m preset=demo variant=paper,released noise.rate=0.8 runs_dir=$(RUNS)   the paper or its code"
 	@echo "      $(PY) -m sanm.predict RUN IMAGES                                                       a run's model on your images"
 	@echo "      $(PY) -m sanm.run --help                                                               everything else"
 
@@ -35,7 +35,7 @@ screenshot: .venv/.installed
 	$(PY) -m tests.chromium $(RUNS)/report.html docs/images/report.png
 
 test: .venv/.installed
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.installed
 	$(PY) -m ruff check .

@@ -5,8 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from analysis.command_line import Parser, exit_status, say
-from analysis.load import STATUSES
-from analysis.records import Records
+from analysis.records.load import STATUSES, load, load_epochs
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,14 +16,14 @@ def main(arguments: list[str] | None = None) -> int:
         "Beside it: python -m analysis.tables, analysis.figures, analysis.report.",
     )
     parser.add_argument("runs", metavar="RUNS", help="the folder that holds the run directories")
-    return exit_status(lambda: _describe(Records(Path(parser.parse_args(arguments).runs))))
+    return exit_status(lambda: _describe(Path(parser.parse_args(arguments).runs)))
 
 
-def _describe(records: Records) -> None:
+def _describe(directory: Path) -> None:
     start = perf_counter()
-    runs = records.runs
+    runs = load(directory)
     runs_read = perf_counter()
-    epochs = records.epochs
+    epochs = load_epochs(directory)
     epochs_read = perf_counter()
     counts = runs["status"].value_counts()
     by_status = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)

@@ -3,14 +3,12 @@
 The weights of a frozen network are known by their name, and so fetched only when a run is to be trained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sanm.identity import holds_files, takes_frozen_masks
+from sanm.record.identity import holds_files, takes_frozen_masks
 
 
 def fetch(config: Mapping[str, Any]) -> None:
@@ -34,7 +32,19 @@ def check_mask_weights(config: Mapping[str, Any]) -> None:
     Weights that are not given are downloaded. Raises InputError when they cannot be had or do not fit.
     """
     if takes_frozen_masks(config):
-        _check_weights(config["mask_source"]["weights"])
+        source = config["mask_source"]
+        _check_weights(source["network"], source["weights"], source["input_size"])
+
+
+def check_backbone(config: Mapping[str, Any]) -> None:
+    """See to it that the network of ``model=timm`` can be built, and that the weights it starts from can be had.
+
+    Raises InputError when timm is not there, or does not know it, or it does not take such images, or where there are
+    no weights.
+    """
+    if config["model"]["name"] == "timm":
+        model = config["model"]
+        _check_backbone(model["architecture"], model["input_size"], config["pretrain"]["name"])
 
 
 def fetch_imagenet_weights(config: Mapping[str, Any]) -> None:
@@ -43,13 +53,28 @@ def fetch_imagenet_weights(config: Mapping[str, Any]) -> None:
     Raises InputError when they cannot be had.
     """
     if config["pretrain"]["name"] == "imagenet" and not config["pretrain"].get("path"):
-        from sanm.torchvision_weights import imagenet_weights
+        from sanm.machine.weights import imagenet_weights
 
         imagenet_weights(int(config["model"]["depth"]), "pretrain=imagenet", "pretrain.path")
 
 
 @cache
-def _check_weights(weights: str | None) -> None:  # once for all cells of a grid
-    from sanm.components.mask_source import FrozenResNet18
+def _check_weights(network: str, weights: str | None, size: int) -> None:  # once for all cells of a grid
+    from sanm.plugins.sanm.mask_source import frozen_network
 
-    FrozenResNet18(weights)
+    frozen_network({"network": network, "weights": weights, "input_size": size})
+
+
+@cache
+def _check_backbone(architecture: str, size: int | None, pretrain: str) -> None:  # once for all cells of a grid
+    import torch
+
+    from sanm.machine.backbones import hub_weights, lite0_weights
+    from sanm.models.timm import Backbone
+
+    with torch.random.fork_rng(devices=[]):
+        backbone = Backbone(architecture, size, 3)
+    if pretrain == "timm":
+        hub_weights(architecture)
+    elif pretrain == "efficientnet_lite0":
+        lite0_weights(backbone.body.state_dict())

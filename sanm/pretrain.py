@@ -4,7 +4,10 @@ It trains the encoder that runs with these overrides and ``pretrain=simclr``, wh
 it and train it themselves otherwise. Torch is imported only once it is to be trained.
 """
 
-from __future__ import annotations
+from sanm.machine import stopping
+
+if __name__ == "__main__":
+    stopping.listen()  # before anything heavy is imported
 
 import sys
 from typing import Any
@@ -13,22 +16,21 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sanm.config import checked
-from sanm.errors import InputError
+from sanm.config.checks import checked
+from sanm.config.override_words import typed
+from sanm.errors import InputError, Interrupted
 from sanm.fetch import fetch
-from sanm.run import FAILED, MULTIRUN, REFUSED
-from sanm.run import main as run_main
+from sanm.machine.several import processes
+from sanm.machine.stopping import REQUEUE
+from sanm.run import FAILED, answered, with_hydra
+from sanm.terminal import output
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def job(composed: DictConfig) -> None:
     """The encoder of what Hydra composed."""
-    try:
-        status = train_or_skip(checked(composed), list(HydraConfig.get().overrides.task))
-    except InputError as error:  # here, since Hydra would add a line of its own
-        print(f"error    {error}", file=sys.stderr, flush=True)
-        status = REFUSED
-    sys.exit(status)
+    command = typed(HydraConfig.get().overrides.task)
+    sys.exit(answered(lambda: train_or_skip(checked(composed), command)))  # here: Hydra would add lines of its own
 
 
 def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
@@ -36,29 +38,35 @@ def train_or_skip(config: dict[str, Any], command: list[str]) -> int:
     if config["pretrain"]["name"] != "simclr":
         raise InputError(f"pretrain={config['pretrain']['name']}: nothing is trained for it; choose pretrain=simclr")
     fetch(config)
-    from sanm.encoders import PretrainingError, pretrained
-    from sanm.experiment import choose_device
+    from sanm.machine.device import choose_device
+    from sanm.pretraining.encoders import PretrainingError, pretrained
 
     try:
         directory = pretrained(config, choose_device(config["device"]), command)
+    except Interrupted as saved:
+        output.say(f"stopped  {saved}; the same command goes on from there")
+        return REQUEUE
     except PretrainingError as error:
-        print(f"failed   {error}", flush=True)
+        output.say(f"failed   {error}")
         return FAILED
     result = directory.result()
-    probe = result["linear_probe_accuracy"]
-    accuracy = "" if probe is None else f", linear probe {probe:.2f} %"
-    print(f"done     {directory.name}: loss {result['loss']:.3f}{accuracy}", flush=True)
+    loss, probe = result.get("loss"), result.get("linear_probe_accuracy")
+    figures = [f"loss {loss:.3f}"] * (loss is not None) + [f"linear probe {probe:.2f} %"] * (probe is not None)
+    output.say(f"done     {directory.name}: {', '.join(figures)}")
     return 0
 
 
 def main() -> None:
     """Run the command line; every error that a user can mend is one line."""
-    if set(MULTIRUN) & set(sys.argv[1:]):
-        print("error    sanm.pretrain takes one encoder at a time: leave out -m", file=sys.stderr)
-        sys.exit(REFUSED)
+    processes.quiet_followers()
     if not any(word.startswith("pretrain=") for word in sys.argv[1:]):
-        sys.argv.insert(1, "pretrain=simclr")
-    run_main(job)
+        sys.argv.append("pretrain=simclr")
+    sys.exit(answered(_work))
+
+
+def _work() -> int:
+    processes.check_alone()
+    return with_hydra(job, grids=False)
 
 
 if __name__ == "__main__":

@@ -5,30 +5,33 @@ interrupted. Exit statuses are those of ``sanm.run``: 0 all done, 1 cells failed
 75 stopped by a signal after saving.
 """
 
-from __future__ import annotations
+from sanm.machine import stopping
+
+if __name__ == "__main__":
+    stopping.listen()  # before anything heavy is imported
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
-from sanm import output
-from sanm.cells import Cell, CellCache, cells_of
-from sanm.command_line import Parser
-from sanm.config import CONF
+from sanm.config.checks import CONF
+from sanm.config.override_words import key_of, value_of
 from sanm.errors import InputError
-from sanm.explain import one_line
-from sanm.multirun import check_writable
-from sanm.run import FAILED, MISSING, REFUSED, REQUEUE, show_warning
-from sanm.several.processes import check_alone
-from sweeps.grids import GRIDS, Grid
+from sanm.grids.cells import Cell, CellCache, cells_of
+from sanm.grids.multirun import check_writable
+from sanm.machine.several.processes import check_alone
+from sanm.machine.stopping import REQUEUE
+from sanm.run import FAILED, MISSING, answered
+from sanm.terminal import output
+from sanm.terminal.command_line import Parser
+from sweeps.grids.named import GRIDS, Grid
+from sweeps.grids.selection import command_lines, grid_named
+from sweeps.grids.states import OPEN, Progress, State
 from sweeps.launchers import Job, launch, settings_of
-from sweeps.selection import command_lines, grid_named, key_of
-from sweeps.states import OPEN, Progress, State
 
 TAKES: dict[str, tuple[State, ...]] = {"run": OPEN, "retry": ("failed",)}
 """Which cells a command trains."""
@@ -36,23 +39,7 @@ TAKES: dict[str, tuple[State, ...]] = {"run": OPEN, "retry": ("failed",)}
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit status."""
-    warnings.showwarning = show_warning
-    try:
-        options = _parser().parse_intermixed_args(arguments)
-        check_alone()
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return _answer(options)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
-        return FAILED
-    except Exception as error:
-        if output.is_gone(error):
-            output.leave()
-        explained = one_line(error)
-        if explained is None:
-            raise
-        print(f"error    {explained}", file=sys.stderr)
-        return REFUSED
+    return answered(lambda: _answer(_parser().parse_intermixed_args(arguments)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,22 +70,23 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _answer(options: argparse.Namespace) -> int:
+    check_alone()
     grid = grid_named(options.grid)
     words = [word for word in options.overrides if key_of(word).partition(".")[0] == "launch"]
     extra = [word for word in options.overrides if word not in words]
     if options.max_cells is not None and options.max_cells < 1:
         raise InputError(f"--max-cells {options.max_cells}: must be at least 1")
     settings_of(words)  # before anything is composed
-    runs_dir = _runs_dir(extra)
-    cells = _cells(
-        command_lines(grid, extra, options.only), runs_dir, trains=options.command in TAKES and not options.dry_run
-    )
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        lines = command_lines(grid, extra, options.only)
+        runs_dir = _runs_dir(extra)
+        cells = _cells(lines, runs_dir, trains=options.command in TAKES and not options.dry_run)
     progress = Progress.of(cells)
     if options.command in TAKES:
         return _train(grid, progress, options, words, runs_dir)
-    print(
-        "\n".join([f"grid     {grid.name}: {grid.title}; {len(cells)} cells in {runs_dir}", *_shown(options, progress)])
-    )
+    output.say(f"grid     {grid.name}: {grid.title}; {len(cells)} cells in {runs_dir}")
+    for line in _shown(options, progress):
+        output.say(line)
     return _status(progress)
 
 
@@ -119,20 +107,25 @@ def _cells(lines: Sequence[Sequence[str]], runs_dir: Path, trains: bool) -> list
 
 
 def _runs_dir(extra: Sequence[str]) -> Path:
-    given = [word.partition("=")[2] for word in extra if key_of(word) == "runs_dir"]
+    given = [value_of(word) for word in extra if key_of(word) == "runs_dir"]
     found = given[-1] if given else OmegaConf.load(CONF / "config.yaml").runs_dir
-    return Path(str(found).strip("'\"")).expanduser()
+    return Path(str(found)).expanduser()
 
 
 def _train(grid: Grid, progress: Progress, options: argparse.Namespace, words: list[str], runs_dir: Path) -> int:
     cells = progress.having(*TAKES[options.command])[: options.max_cells]
     if options.dry_run:
-        print("\n".join(f"would {options.command} {cell.run.name}  {' '.join(cell.overrides)}" for cell in cells))
+        for cell in cells:
+            output.say(f"would {options.command} {cell.run.name}  {' '.join(cell.overrides)}")
         return 0
+    for cell in progress.having("done"):
+        cell.run.tidy()
     arguments = ["retry=true"] if options.command == "retry" else []
     stopped = bool(cells) and launch(cells, words, Job(progress, runs_dir, arguments)).stopped
     now = Progress.of(progress.cells)
-    print("\n".join([f"grid     {now.counts()['done']} of {len(now.cells)} runs done, in {runs_dir}", *_open(now)]))
+    output.say(f"grid     {now.counts()['done']} of {len(now.cells)} runs done, in {runs_dir}")
+    for line in _open(now):
+        output.say(line)
     return REQUEUE if stopped else _status(now)
 
 
@@ -140,7 +133,8 @@ def _open(progress: Progress) -> list[str]:
     counts = progress.counts()
     rest = [f"{state:<8} {counts[state]} runs" for state in ("running", *OPEN) if counts[state]]
     failed = [f"failed   {cell.run.name}: {cell.run.failure_reason()}" for cell in progress.having("failed")]
-    return [*rest, *failed]
+    unreadable = [f"missing  {cell.run.name}: {cell.run.trouble()}" for cell in progress.having("unreadable")]
+    return [*rest, *failed, *unreadable]
 
 
 def _status(progress: Progress) -> int:

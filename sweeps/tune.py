@@ -11,26 +11,31 @@ what a study writes is said in docs/studies.md; studies and their keys are in co
 
 from __future__ import annotations
 
+from sanm.machine import stopping
+
+if __name__ == "__main__":
+    stopping.listen()  # before anything heavy is imported
+
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from hydra import initialize_config_dir
 
-from sanm import output
-from sanm.config import CONF
+from sanm.config.checks import CONF
 from sanm.errors import Interrupted
-from sanm.explain import one_line
-from sanm.multirun import check_writable
-from sanm.run import MISSING, REFUSED, REQUEUE, Stop
-from sanm.run import main as run_main
-from sweeps.study import SELECTIONS, Study, check_runs, study_of
-from sweeps.study_folder import StudyFolder
+from sanm.grids.multirun import check_writable
+from sanm.machine.several.processes import check_alone
+from sanm.machine.stopping import REQUEUE, Stop
+from sanm.run import MISSING, REFUSED, answered
+from sanm.terminal import output
+from sweeps.studies.study import SELECTIONS, Study, check_runs, study_of
+from sweeps.studies.study_address import address, check_file
+from sweeps.studies.study_folder import StudyFolder
 
 if TYPE_CHECKING:
     import optuna
@@ -43,94 +48,81 @@ NEW_STARTS = 3
 SECONDS_BETWEEN_LOOKS = 0.2
 
 
-def command_line() -> None:
-    """What ``sys.argv`` asks for; exits with 0 when the study is complete, 3 when trials are left, 2 on bad input.
-
-    75 when a signal stopped it: the run has saved, and the same command goes on.
-    """
-    words = sys.argv[1:]
-    if not words or {"--help", "-h"} & set(words):
-        print(__doc__)
-        return
+def _work_on(words: Sequence[str]) -> int:
+    """0 when the study is complete, 3 when trials are left, 75 when a signal stopped it: the run has saved."""
+    check_alone()
     role = words[0] if words[0] in (REPORT, WORKER) else ""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            status = _worker(words[1:]) if role == WORKER else _act(role, words[1:] if role else words)
+            return _worker(words[1:]) if role == WORKER else _act(role, words[1:] if role else words)
         except Interrupted:  # the trial stays open, and is taken up when the command is repeated
-            status = REQUEUE
-        except Exception as error:
-            if output.is_gone(error):
-                output.leave()
-            explained = one_line(error)
-            if explained is None:
-                raise
-            print(f"error    {explained}", file=sys.stderr, flush=True)
-            status = REFUSED
-    sys.exit(status)
+            return REQUEUE
 
 
 def _act(role: str, words: Sequence[str]) -> int:
     study = study_of(words)
     folder = StudyFolder(study.folder)
+    check_file(address(study))
+    folder.check_ours()
     if not role:
         check_runs(study)
         check_writable(study.folder)
-    from sweeps import study_storage, study_trials
+    from sweeps.studies import study_storage, study_trials
 
     study_trials.check_search(study)
     store = study_storage.find(study) if role == REPORT else study_storage.create(study, folder)
-    with study_storage.reachable(study_storage.address(study)):
+    with study_storage.reachable(address(study)):
         if role == REPORT:
             return _report(study, store)
         if study.retry:
             with folder.alone():
                 study_trials.enqueue_failed(store)
         ended = study_trials.ended(store.get_trials(deepcopy=False))
-        print(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}", flush=True)
+        output.say(f"study    {study.name}: {ended} of {study.n_trials} trials; {SELECTIONS[study.selection]}")
         status = _supervise(study.workers, words) if study.workers > 1 else _work(study, store, folder)
         if status == OUT_OF_REACH:
             store.set_user_attr(study_storage.OVERRIDES, list(study.overrides))  # says why, if that is still so
-            print("worker   ended because study.storage was out of reach; now it is there again", flush=True)
+            output.say("worker   ended because study.storage was out of reach; now it is there again")
         _report(study, store)
         return REFUSED if status == REFUSED else _left(study, store)
 
 
 def _worker(words: Sequence[str]) -> int:
     """Work until no trial is left, or until the command that started this, the first word, is gone."""
-    from sweeps import study_storage
+    from sweeps.studies import study_storage
 
     command, study = int(words[0]), study_of(words[1:])
     folder = StudyFolder(study.folder)
     try:
         store = study_storage.create(study, folder)
-        with study_storage.reachable(study_storage.address(study)):
+        with study_storage.reachable(address(study)):
             return _work(study, store, folder, stop=lambda: os.getppid() != command)
     except study_storage.OutOfReachError:
         return OUT_OF_REACH
 
 
 def _work(study: Study, store: optuna.Study, folder: StudyFolder, stop: Stop = lambda: False) -> int:
-    from sweeps import study_runs, study_trials
+    from sweeps.studies import study_runs, study_trials
 
     study_trials.work(study, store, folder, partial(study_runs.run_cell, stop=stop))
     return 0
 
 
 def _report(study: Study, store: optuna.Study) -> int:
-    from sweeps import study_report
+    from sweeps.studies import study_report
 
     for line in study_report.write(store, study.folder):
-        print(line, flush=True)
+        output.say(line)
     return 0
 
 
 def _left(study: Study, store: optuna.Study) -> int:
-    from sweeps import study_trials
+    from sweeps.studies import study_trials
 
     left = study.n_trials - study_trials.ended(store.get_trials(deepcopy=False))
     if left <= 0:
         return 0
-    print(f"missing  {left} trials: another process is at them, or the same command goes on with them", flush=True)
+    output.say(f"missing  {left} trials: another process is at them, or the same command goes on with them")
     return MISSING
 
 
@@ -140,7 +132,6 @@ def _left(study: Study, store: optuna.Study) -> int:
 def _supervise(count: int, words: Sequence[str]) -> int:
     """Start workers and start those that die again, a few times. Returns REFUSED or OUT_OF_REACH when one ended so."""
     command = [sys.executable, "-m", "sweeps.tune", WORKER, str(os.getpid()), *words]
-    signal.signal(signal.SIGTERM, _end)
     workers = [subprocess.Popen(command) for _ in range(count)]
     starts = [0] * count
     try:
@@ -151,6 +142,8 @@ def _supervise(count: int, words: Sequence[str]) -> int:
         for worker in workers:
             if worker.poll() is None:
                 worker.terminate()
+        for worker in workers:
+            worker.wait()  # until it has saved
     ends = {worker.returncode for worker in workers}
     return next((status for status in (REFUSED, OUT_OF_REACH) if status in ends), 0)
 
@@ -160,19 +153,19 @@ def _restarted(workers: list[subprocess.Popen[bytes]], starts: list[int], comman
     meant = (None, 0, REFUSED, OUT_OF_REACH)
     died = [k for k, worker in enumerate(workers) if worker.poll() not in meant and starts[k] < NEW_STARTS]
     for place in died:
-        print(f"worker   {workers[place].pid} died; another takes its trial up", flush=True)
+        output.say(f"worker   {workers[place].pid} died; another takes its trial up")
         workers[place] = subprocess.Popen(command)
         starts[place] += 1
     return bool(died)
 
 
-def _end(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
-    """Run the command line; every error that a user can mend is one line."""
-    run_main(command_line)
+    """Run the command line, and exit with its status."""
+    words = sys.argv[1:]
+    if not words or {"--help", "-h"} & set(words):
+        print(__doc__)
+        return
+    sys.exit(answered(lambda: _work_on(words)))
 
 
 if __name__ == "__main__":

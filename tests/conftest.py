@@ -7,16 +7,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
-from sanm.config import CONF, checked
+from sanm.config.checks import CONF, checked
 from sanm.data import TrainingSet
-from sanm.identity import identity
+from sanm.record.identity import identity
+from tests.fuzz.door import ask, whole_sanm_run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +29,7 @@ SMALL = (
     "trainer.epochs=3",
     "trainer.milestones=[2]",
     "trainer.batch_size=32",
+    "trainer.checkpoint_every=0",
     "base_method.warm_up=1",
     "model.widths=[8,16]",
     "model.blocks=[1,1]",
@@ -34,14 +38,27 @@ SMALL = (
 
 
 def pytest_configure() -> None:
-    """Started in the background of a script, tests would ignore SIGINT, and so would every command that they start."""
+    """Started in the background, tests would ignore SIGINT or SIGHUP, and so would every command that they start."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no process waits for the last of them."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
     """The checked config of a command line."""
+    return checked(composed(overrides))
+
+
+@lru_cache(maxsize=128)
+def composed(overrides: tuple[str, ...]) -> DictConfig:
+    """What Hydra makes of it, in a seventh of a second: kept, for nothing changes it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return checked(compose("config", overrides=list(overrides)))
+        return compose("config", overrides=list(overrides))
 
 
 def record_of(*overrides: str) -> dict[str, Any]:
@@ -54,11 +71,14 @@ def training_set() -> TrainingSet:
     return small_training_set()
 
 
-def small_training_set() -> TrainingSet:
-    """160 images of 8x8 in three channels, four classes that can be told apart, a fifth of the labels wrong."""
+def small_training_set(count: int = 160) -> TrainingSet:
+    """So many images of 8x8 in three channels, four classes that can be told apart, a fifth of the labels wrong.
+
+    One of five is known to be right.
+    """
     generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(160) % 4
-    images = torch.randint(0, 100, (160, 3, 8, 8), generator=generator)
+    labels = torch.arange(count) % 4
+    images = torch.randint(0, 100, (count, 3, 8, 8), generator=generator)
     for position, label in enumerate(labels.tolist()):
         images[position, label % 3, 2 * label : 2 * label + 2] += 120
     given = labels.clone()
@@ -66,12 +86,13 @@ def small_training_set() -> TrainingSet:
     return TrainingSet(
         images=images.to(torch.uint8),
         given_labels=given,
-        index=torch.arange(160),
-        keys=tuple(str(i) for i in range(160)),
+        index=torch.arange(count),
+        keys=tuple(str(i) for i in range(count)),
         num_classes=4,
         class_names=tuple("abcd"),
         mean=(0.25, 0.25, 0.25),
         std=(0.2, 0.2, 0.2),
+        trusted=(torch.arange(count) % 20 > 0) & (torch.arange(count) % 20 < 5),
     )
 
 
@@ -93,6 +114,19 @@ def command(tmp_path: Path) -> Command:
             timeout=timeout,
             check=False,
         )
+
+    return call
+
+
+@pytest.fixture
+def within(tmp_path: Path) -> Command:
+    """The same in this process, for what is no matter of processes: another one costs five seconds to start."""
+
+    def call(*arguments: str, runs: bool = True) -> subprocess.CompletedProcess[str]:
+        where = [f"runs_dir={tmp_path / 'runs'}"] if runs else []
+        answer = ask(whole_sanm_run, [*arguments, *where])
+        assert isinstance(answer.status, int), answer.err
+        return subprocess.CompletedProcess(arguments, answer.status, answer.out, answer.err)
 
     return call
 

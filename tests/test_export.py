@@ -14,8 +14,8 @@ from sanm import models
 from sanm.export import onnx, torch_export
 from sanm.export.__main__ import main
 from sanm.export.graph import Graph
-from sanm.model_file import FILE_NAME, TrainedModel, described, read_model, write_model
-from sanm.store import RunDirectory
+from sanm.record.directory import RunDirectory
+from sanm.trained_model import FILE_NAME, TrainedModel, described, read_model, write_model
 from tests.conftest import ROOT, config_of, small_training_set
 from tests.trained import run_in
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanm import experiment
 from sanm.data import prepare
 from sanm.errors import InputError
-from sanm.model_file import FILE_NAME, model_path, read_model
-from sanm.store import RunDirectory
-from sanm.trainer import Trainer
+from sanm.record.directory import RunDirectory
+from sanm.trained_model import FILE_NAME, model_path, read_model
+from sanm.training import experiment
+from sanm.training.trainer import Trainer
 from tests.conftest import SMALL, config_of
 from tests.trained import ALONE, run_in
 
@@ -94,12 +94,12 @@ def test_is_left_out_on_request_and_the_run_is_the_same(tmp_path: Path, finished
     assert "save_model" not in (finished.path / "config.yaml").read_text()
     assert not (without.path / FILE_NAME).exists()
     assert without.result()["last_accuracy"] == finished.result()["last_accuracy"]
-    with pytest.raises(InputError, match=r"has no model\.pt: it was run with trainer\.save_model=false, or before"):
+    with pytest.raises(InputError, match=r"model\.pt: .*trainer\.save_model=false"):
         model_path(str(without.path))
 
 
 def test_bad_setting_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"^trainer\.save_model: .*maybe.*$"):
+    with pytest.raises(InputError, match=r"^trainer\.save_model=maybe"):
         config_of("trainer.save_model=maybe")
 
 
@@ -107,9 +107,9 @@ def test_bad_setting_is_one_line() -> None:
     ("spoil", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:2000]), "is no intact model.pt"),
-        (lambda path: path.write_text("file,label\n"), "is no intact model.pt (is no file of torch's"),
-        (lambda path: path.write_bytes(b""), "is no intact model.pt (is no file of torch's"),
-        (lambda path: path.write_bytes(b"t"), "is no intact model.pt (is no file of torch's"),
+        (lambda path: path.write_text("file,label\n"), "is no intact model.pt"),
+        (lambda path: path.write_bytes(b""), "is no intact model.pt"),
+        (lambda path: path.write_bytes(b"t"), "is no intact model.pt"),
         (lambda path: path.write_bytes(b"\x8a\xff"), "is no intact model.pt"),
         (lambda path: path.write_bytes(b"GIF89a"), "is no intact model.pt"),
         (lambda path: path.write_bytes(b"BM6"), "is no intact model.pt"),
@@ -143,7 +143,7 @@ def _changed(path: Path, key: str, value: object) -> None:
 
 def test_names_what_is_not_there(tmp_path: Path, finished: RunDirectory) -> None:
     assert model_path(str(finished.path)) == finished.path / FILE_NAME
-    with pytest.raises(InputError, match=r"is not there: give a model\.pt"):
+    with pytest.raises(InputError, match=r"give a model\.pt"):
         model_path(str(tmp_path / "none"))
-    with pytest.raises(InputError, match="give the folder of a finished run"):
+    with pytest.raises(InputError, match="finished run"):
         model_path(str(tmp_path))

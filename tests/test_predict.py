@@ -13,14 +13,17 @@ import pytest
 from PIL import Image
 
 from analysis.labels.__main__ import main as labels_main
-from sanm.command_line import RECORD
 from sanm.errors import InputError
-from sanm.model_file import FILE_NAME, read_model
+from sanm.formats.spreadsheet import table_text
 from sanm.predict import decoding
 from sanm.predict.__main__ import main
 from sanm.predict.decoding import check_input, decoded_batches
 from sanm.predict.image_list import listed
-from sanm.store import RunDirectory
+from sanm.predict.predictions import columns
+from sanm.record.directory import RunDirectory
+from sanm.terminal.command_line import RECORD
+from sanm.trained_model import FILE_NAME, read_model
+from tests.closed import close
 from tests.conftest import ROOT
 from tests.data.pictures import paint
 from tests.trained import ALONE, run_in, write_test_digits
@@ -157,6 +160,10 @@ def test_tables_are_read_as_for_training(tmp_path: Path, digits: RunDirectory, p
             "whose name looks the same, in the Unicode form NFD: write the name so)",
         ),
         ("IN/gone.png", "IN/gone.png is not there (IN/t.csv, line 3): mend the table, or give --skip_bad"),
+        ("a", "a.png lies there): give --root"),
+        ("A.PNG", "a.png lies there): give --root"),
+        ("s3://bucket/a.png", "it is an address"),
+        ("~/a.png", "~ stands for no folder"),
         ("a.png/b.png", "a.png/b.png is not there (IN/t.csv, line 3, looked for relative to IN): give --root"),
     ],
 )
@@ -235,6 +242,35 @@ def test_a_bad_image_stops_all_or_is_left_out(
     assert main([str(digits.path), str(tmp_path / "in/b.png"), "--skip_bad", "--out", str(tmp_path / "no.csv")]) == 2
     assert "none of the 1 images can be decoded" in capsys.readouterr().err
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_folders_are_read_as_for_training(
+    tmp_path: Path, digits: RunDirectory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links that go round, what machines leave, a pipe, a closed folder and a closed file."""
+    folder = tmp_path / "in"
+    for name in ("a.png", "closed/b.png", "shut.png", "@eaDir/a.png", "sub/c.png"):
+        paint(folder / name)
+    for name in ("x", "y"):
+        (folder / "sub" / name).symlink_to("..")
+    os.mkfifo(folder / "pipe.png")
+    words = [str(digits.path), str(folder), "--out", str(tmp_path / "p.csv")]
+    close(monkeypatch, folder / "closed", folder / "shut.png")
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder / 'closed'} cannot be read (Permission denied)" in line
+    assert "--skip_bad" in line
+    assert main([*words, "--skip_bad"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    for part in (
+        f"left out {folder / 'closed'} cannot be read (Permission denied)",
+        f"left out {folder / 'pipe.png'} cannot be read (it is a pipe, no regular file)",
+        f"left out {folder / 'shut.png'} cannot be read (Permission denied)",
+    ):
+        assert part in said
+    assert sum("@eaDir" in line for line in said) == sum("2 links" in line for line in said) == 1
+    assert len(said) == 5
+    assert [row["file"] for row in read(tmp_path / "p.csv")] == [str(folder / "a.png"), str(folder / "sub/c.png")]
 
 
 def test_files_in_a_folder_that_are_no_images_are_said(
@@ -374,5 +410,19 @@ def test_bad_input_is_one_line(
 def test_refuses_a_model_whose_images_are_no_squares(digits: RunDirectory) -> None:
     model = read_model(digits.path / FILE_NAME)
     model.image_size = (8, 10)
-    with pytest.raises(InputError, match=r"takes images \[1, 8, 10\]"):
+    with pytest.raises(InputError, match=r"\[1, 8, 10\]"):
         check_input(model)
+
+
+def test_a_class_has_a_column_of_its_own_whatever_it_is_called() -> None:
+    names = ("file", "file (class)", "=1+1")
+    assert columns(names, None)[4:] == ["file (class) (class)", "file (class)", "=1+1"]
+
+
+def test_names_in_a_table_of_ours_are_the_files(tmp_path: Path) -> None:
+    paint(tmp_path / "=a.png")
+    paint(tmp_path / "@b" / "c.png")
+    (tmp_path / "table.csv").write_text(table_text([["file"], ["=a.png"], ["@b/c.png"]]))
+    found = listed([str(tmp_path / "table.csv")])
+    assert [image.name for image in found] == ["=a.png", "@b/c.png"]
+    assert all(image.path.is_file() for image in found)

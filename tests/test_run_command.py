@@ -15,11 +15,14 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from analysis.samples import read
-from sanm import gpu, multirun
+from analysis.records.samples import read
+from sanm.grids import multirun
+from sanm.machine import gpu
+from sanm.record.directory import RunDirectory
 from sanm.run import FAILED
-from sanm.store import RunDirectory
 from tests.conftest import ROOT, SMALL, Command, remount
+
+pytestmark = pytest.mark.slow
 
 QUICK = (*SMALL, "base_method=ce")
 
@@ -28,7 +31,9 @@ def records(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "runs").glob("*/result.json"))
 
 
-def test_a_run_leaves_its_record_and_the_same_command_skips_it(command: Command, tmp_path: Path) -> None:
+def test_a_run_leaves_its_record_and_the_same_command_skips_it(
+    command: Command, within: Command, tmp_path: Path
+) -> None:
     first = command(*QUICK, "components=full", "save_labels=true")
     assert first.returncode == 0, first.stderr
     assert "epoch 3/3" in first.stdout
@@ -58,37 +63,37 @@ def test_a_run_leaves_its_record_and_the_same_command_skips_it(command: Command,
     assert again.stdout.startswith("skip ")
     assert len(again.stdout.splitlines()) == 1
 
-    exported = command(
+    exported = within(
         *QUICK, "components=full", "noise=file", f"noise.path={folder / 'labels.json'}", "data.validation=0"
     )
     assert exported.returncode == 0, exported.stderr
 
 
-def test_a_grid_trains_each_cell_once_and_counts(command: Command, tmp_path: Path) -> None:
+def test_a_grid_trains_each_cell_once_and_counts(command: Command, within: Command, tmp_path: Path) -> None:
     grid = (*QUICK, "-m", "components=none,amg", "noise.rate=0.2,0.5")
     first = command(*grid)
     assert first.returncode == 0, first.stderr
     assert len(records(tmp_path)) == 4
     assert "grid     4 of 4 runs done" in first.stdout
-    again = command(*grid)
+    again = within(*grid)
     assert again.stdout.count("skip ") == 4
     assert "epoch" not in again.stdout
 
 
-def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(command: Command, tmp_path: Path) -> None:
+def test_a_run_that_diverges_is_recorded_and_the_grid_goes_on(within: Command, tmp_path: Path) -> None:
     grid = (*QUICK, "-m", "trainer.lr=1e30,0.02", "components=none", "quality.every=0")
-    first = command(*grid)
+    first = within(*grid)
     assert first.returncode == 3
     reason = "the loss is not finite at epoch 1, step"
     assert first.stdout.count(reason) == 2, "at once, and at the end"
     (failure,) = (tmp_path / "runs").glob("*/failure.txt")
     assert failure.read_text().startswith(reason)
     assert len(records(tmp_path)) == 1
-    again = command(*grid)
+    again = within(*grid)
     assert again.returncode == 3
     assert "retry=true takes it again" in again.stdout
     assert "run      " not in again.stdout
-    retried = command(*grid, "retry=true")
+    retried = within(*grid, "retry=true")
     assert "run      " in retried.stdout
 
 
@@ -160,7 +165,7 @@ REFUSALS = [
     (("device=cuda:77",), "device=cuda:77 is not there"),
     (("device=gpu",), "device=gpu: choose one of auto, cpu, cuda, cuda:N"),
     (("base_method.lambda_u=abc",), "base_method.lambda_u=abc: must be a number"),
-    (("base_method.lambda_u=null",), "base_method.lambda_u=None: must be a number"),
+    (("base_method.lambda_u=null",), "base_method.lambda_u=null: must be a number"),
     (("base_method.temperature=0",), "base_method.temperature=0: must be a number above 0"),
     (("+base_method.typo=1",), "base_method.typo: no such key"),
 ]
@@ -170,9 +175,9 @@ REFUSALS = [
     ("arguments", "message"), REFUSALS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
 )
 def test_bad_input_is_one_clear_line_before_any_training(
-    command: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
+    within: Command, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = command(*arguments)
+    done = within(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -189,24 +194,24 @@ def test_one_bad_cell_refuses_the_whole_grid_before_it_starts(command: Command, 
 
 
 @pytest.mark.parametrize("multirun", [(), ("-m",)])
-def test_a_runs_directory_that_cannot_be_written(command: Command, tmp_path: Path, multirun: tuple[str, ...]) -> None:
+def test_a_runs_directory_that_cannot_be_written(within: Command, tmp_path: Path, multirun: tuple[str, ...]) -> None:
     (tmp_path / "file").write_text("")
-    done = command(*QUICK, *multirun, f"runs_dir={tmp_path / 'file' / 'runs'}", runs=False)
+    done = within(*QUICK, *multirun, f"runs_dir={tmp_path / 'file' / 'runs'}", runs=False)
     assert done.returncode == 2
     assert "runs_dir=" in done.stderr
     assert "cannot be written" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_full_disk_is_no_failure_of_the_run(command: Command, small_disk: Path) -> None:
+def test_a_full_disk_is_no_failure_of_the_run(within: Command, small_disk: Path) -> None:
     model = ("model.widths=[24,48]", "components=none", "trainer.epochs=2")
-    full = command(*QUICK, *model, f"runs_dir={small_disk}", runs=False)
+    full = within(*QUICK, *model, f"runs_dir={small_disk}", runs=False)
     assert full.returncode == 2
     assert "no space left to write" in full.stderr
     assert "checkpoint.pt" in full.stderr
     assert len(full.stderr.strip().splitlines()) == 1
     remount(small_disk, "size=20m")
-    again = command(*QUICK, *model, f"runs_dir={small_disk}", runs=False)
+    again = within(*QUICK, *model, f"runs_dir={small_disk}", runs=False)
     assert again.returncode == 0, again.stderr
     assert "done " in again.stdout
 
@@ -216,10 +221,10 @@ def test_a_full_disk_is_no_failure_of_the_run(command: Command, small_disk: Path
     [([0, 1, 2], "3"), ([99] * 1297, "99"), ("text", "labels.json")],
     ids=["wrong length", "out of range", "not JSON"],
 )
-def test_a_bad_noise_file_is_named(command: Command, tmp_path: Path, labels: object, message: str) -> None:
+def test_a_bad_noise_file_is_named(within: Command, tmp_path: Path, labels: object, message: str) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(labels) if isinstance(labels, list) else "{")
-    done = command("noise=file", f"noise.path={path}")
+    done = within("noise=file", f"noise.path={path}")
     assert done.returncode == 2
     assert "labels.json" in done.stderr
     assert message in done.stderr
@@ -255,20 +260,20 @@ def test_an_image_folder_of_ones_own(command: Command, tmp_path: Path) -> None:
     assert set(samples.class_names[samples.given]) <= {"ant", "bee"}
 
 
-def test_a_corrupt_image_is_named(command: Command, tmp_path: Path) -> None:
+def test_a_corrupt_image_is_named(within: Command, tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     broken = tmp_path / "images" / "train" / "bee" / "7.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    done = command(*FOLDER, "noise=none", f"data.root={tmp_path / 'images'}")
+    done = within(*FOLDER, "noise=none", f"data.root={tmp_path / 'images'}")
     assert done.returncode == 2
     assert "7.png" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_a_class_in_test_only_is_named(command: Command, tmp_path: Path) -> None:
+def test_a_class_in_test_only_is_named(within: Command, tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     (tmp_path / "images" / "test" / "wasp").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "images" / "test" / "wasp" / "0.png")
-    done = command(*FOLDER, "noise=none", f"data.root={tmp_path / 'images'}")
+    done = within(*FOLDER, "noise=none", f"data.root={tmp_path / 'images'}")
     assert done.returncode == 2
     assert "wasp" in done.stderr

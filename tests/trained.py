@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from sanm import experiment
 from sanm.data.datasets import digits
-from sanm.identity import identity, run_name
-from sanm.store import RunDirectory
+from sanm.record.directory import RunDirectory
+from sanm.record.identity import identity, run_name
+from sanm.training import experiment
 from tests.conftest import SMALL, config_of
 
 ALONE = ("base_method=ce", "components=none")

@@ -24,15 +24,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _answer(options: Namespace) -> int:
     if options.list:
-        say("\n".join(f"{name:16} {figures.about(name)}" for name in figures.names()))
+        say("\n".join(f"{name:16} {figures.about(name)}" for name in figures.names()), keep="\n")
         return 0
     if options.runs is None or options.figure is None:
         raise InputError("give RUNS and --figure NAME, or --list (see python -m analysis.figures --help)")
     formats = _formats(options.format)
-    records, folder = Records(Path(options.runs)), Path(options.out)
+    records, folder = Records(Path(options.runs)), Path(options.out).expanduser()
     if options.figure == ALL:
-        return _draw_all(records, folder, formats)
-    _deliver(options.figure, figures.build(options.figure, records), folder, formats)
+        return _draw_all(records, folder, formats, options.overwrite)
+    _deliver(options.figure, figures.build(options.figure, records), folder, formats, options.overwrite)
     return 0
 
 
@@ -48,6 +48,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--list", action="store_true", help="say what each figure shows")
     parser.add_argument("--out", metavar="DIR", default="figures", help="where the files go (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files there, also what is no such figure")
     parser.add_argument(
         "--format", default=",".join(FORMATS), metavar="LIST", help="pictures to write (default: %(default)s)"
     )
@@ -62,13 +63,13 @@ def _formats(text: str) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _deliver(name: str, charts: Sequence[Chart], folder: Path, formats: Sequence[str]) -> None:
-    for paths, chart in write(name, charts, folder, formats):
+def _deliver(name: str, charts: Sequence[Chart], folder: Path, formats: Sequence[str], overwrite: bool) -> None:
+    for paths, chart in write(name, charts, folder, formats, overwrite):
         say(" ".join(map(str, paths)))
-        say(textwrap.fill(chart.caption, WIDTH, initial_indent="  ", subsequent_indent="  "))
+        say(textwrap.fill(chart.caption, WIDTH, initial_indent="  ", subsequent_indent="  "), keep="\n")
 
 
-def _draw_all(records: Records, folder: Path, formats: Sequence[str]) -> int:
+def _draw_all(records: Records, folder: Path, formats: Sequence[str], overwrite: bool) -> int:
     """Draws what these runs support, and says what the other figures lack; 2 when they support nothing."""
     len(records.runs)  # a folder without runs is one line, not one a figure
     lacking: list[str] = []
@@ -78,7 +79,7 @@ def _draw_all(records: Records, folder: Path, formats: Sequence[str]) -> int:
         except InputError as error:
             lacking.append(f"not drawn: {name}: {error}")
         else:
-            _deliver(name, charts, folder, formats)
+            _deliver(name, charts, folder, formats, overwrite)
     for line in lacking:
         say(line)
     return 0 if len(lacking) < len(figures.names()) else 2

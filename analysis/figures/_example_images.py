@@ -11,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from analysis.figures.style import COLORS
-from analysis.samples import Samples
+from analysis.records.samples import Samples
 
 Array = NDArray[Any]
 

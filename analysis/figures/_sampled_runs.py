@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.load import finished
 from analysis.records import Records
-from analysis.samples import FILE, Samples, read
+from analysis.records.load import finished
+from analysis.records.samples import FILE, Samples, read
 from sanm.errors import InputError
 
 MOST = 4

@@ -23,7 +23,7 @@ from analysis.figures._sampled_runs import SampledRun, sampled_runs
 from analysis.figures.chart import Chart
 from analysis.figures.style import WIDTH, figure
 from analysis.records import Records
-from analysis.samples import Samples
+from analysis.records.samples import Samples
 
 EXAMPLES = (5, 6)
 """On either side, of a run with masks and of one without."""

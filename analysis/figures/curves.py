@@ -9,35 +9,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis import provenance
-from analysis.blocks import SANM_SECTIONS, Group, group_by_protocol, labelled, shown, titles
-from analysis.comparison import COMPONENTS, PLAIN
+from analysis.compare import provenance
+from analysis.compare.blocks import SANM_SECTIONS, Group, group_by_protocol, labelled, shown, titles
+from analysis.compare.comparison import COMPONENTS, PLAIN
+from analysis.compare.method_rows import METHOD, QUALITY, label, ordered
+from analysis.compare.summary import SEEDS, selection_rules
 from analysis.figures.chart import Chart
 from analysis.figures.style import figure, legend_below, line, title
-from analysis.load import setting_columns
-from analysis.method_rows import METHOD, ORDER, QUALITY, label
 from analysis.records import Records
-from analysis.summary import SEEDS, selection_rules
+from analysis.records.load import setting_columns
 from sanm.errors import InputError
 
 RATE = "noise.rate"
 LINE = "line"
 ACCURACY = "test_accuracy"
 # The panels: a column of metrics.csv, and what it is.
-PANELS = {
-    ACCURACY: "test accuracy, %",
-    "labeled_fraction": "labeled fraction",
-    "clean_auroc": "clean/noisy AUROC",
-}
+PANELS = {ACCURACY: "test accuracy, %", "labeled_fraction": "labeled fraction", "clean_auroc": "clean/noisy AUROC"}
 MOST_LINES = 8
 OF_METHODS = ("base_method", "pretrain", *QUALITY)
-HEAD = {
-    "data.name": "{}",
-    METHOD: "{}",
-    "noise.name": "{} noise",
-    RATE: "rate {}",
-    "noise.convention": "{}",
-}
+HEAD = {"data.name": "{}", METHOD: "{}", "noise.name": "{} noise", RATE: "rate {}", "noise.convention": "{}"}
 ALWAYS_ONE = "Labeled fraction: not drawn, it is always 1 here."
 MARKERS_A_LINE = 8
 BEST: dict[str, Any] = {
@@ -197,8 +187,7 @@ def _drawn(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _ordered(runs: pd.DataFrame) -> list[str]:
     """Lines by method in the tables' order, those without SANM first, then by name."""
-    methods = [name for name in ORDER if name in set(runs[METHOD])]
-    methods += sorted(set(runs[METHOD]) - set(methods))
+    methods = ordered(runs[METHOD])
     first = runs.drop_duplicates(LINE)
     keys = {
         name: (methods.index(method), components != PLAIN, name)

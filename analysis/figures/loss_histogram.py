@@ -10,7 +10,7 @@ from analysis.figures._sampled_runs import SampledRun, sampled_runs
 from analysis.figures.chart import Chart
 from analysis.figures.style import COLORS, figure
 from analysis.records import Records
-from analysis.samples import Samples
+from analysis.records.samples import Samples
 
 BINS = 50
 FINE = 2001

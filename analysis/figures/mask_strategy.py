@@ -7,14 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.blocks import Group, labelled, shown
-from analysis.comparison import HEAD_OF_SANM, PLAIN
+from analysis.compare.blocks import Group, labelled, shown
+from analysis.compare.comparison import HEAD_OF_SANM, PLAIN
+from analysis.compare.summary import summarise
 from analysis.figures import masking
 from analysis.figures.chart import Chart
 from analysis.figures.masking import NAMES, ORDER, RATE, STRATEGY, STYLES, TAU
 from analysis.figures.style import figure, legend_below, title
 from analysis.records import Records
-from analysis.summary import summarise
 from sanm.errors import InputError
 
 FEWEST = 2

@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis import paper, provenance
-from analysis.blocks import Group, group_by_protocol, shown, titles
-from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD_OF_SANM, PLAIN
-from analysis.load import finished, setting_columns, with_factors
-from analysis.summary import SEEDS, STATISTICS, selection_rules
-from analysis.tables.components import SWITCHES
+from analysis import paper
+from analysis.compare import provenance
+from analysis.compare.blocks import Group, group_by_protocol, settings_of_sanm, shown, titles
+from analysis.compare.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD_OF_SANM, PLAIN
+from analysis.compare.summary import SEEDS, STATISTICS, selection_rules
+from analysis.records.load import finished, setting_columns, with_factors
 
 RATE, TAU = "noise.rate", "tau.value"
 STRATEGY = "mask_strategy.name"
@@ -140,13 +140,10 @@ def _points(cells: pd.DataFrame) -> str:
 
 
 def _warnings(runs: pd.DataFrame) -> list[str]:
-    switches = {f"components.{switch}" for switch in ("name", *SWITCHES)}
-    settings = setting_columns(runs)
-    of_sanm = [key for key in settings if key.startswith("components.") and key not in switches]
-    following = [key for key in FOLLOW_THE_RATE if key in settings]
+    following = [key for key in FOLLOW_THE_RATE if key in setting_columns(runs)]
     mixed = [
         *provenance.mixed_code(runs),
-        *provenance.mixed_settings(runs, of_sanm),
+        *provenance.mixed_settings(runs, settings_of_sanm(runs)),
         *provenance.mixed_settings(runs, following, within=[RATE]),
     ]
     return [f"Warning: {warning}." for warning in mixed]

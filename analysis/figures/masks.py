@@ -22,7 +22,7 @@ from analysis.figures._sampled_runs import SampledRun, sampled_runs
 from analysis.figures.chart import Chart
 from analysis.figures.style import COLORS, WIDTH, figure
 from analysis.records import Records
-from analysis.samples import Samples
+from analysis.records.samples import Samples
 
 COLUMNS = 8
 ROWS = ("least trusted", "in between", "most trusted")

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -18,6 +17,7 @@ from analysis.figures.masking import TAU, mark_paper
 from analysis.figures.style import COLORS, figure, legend_below, legend_of_panels, title
 from analysis.records import Records
 from sanm.errors import InputError
+from sanm.record.reading import RecordError, read_text, settings_of
 
 FOLDER = "studies"
 DEFINITION = "study.yaml"
@@ -90,7 +90,7 @@ def charts(records: Records) -> tuple[Chart, ...]:
 def read(folder: Path) -> Study:
     """The study whose report lies in that folder; raises `InputError` when a file is missing or no report."""
     try:
-        definition = yaml.safe_load((folder / DEFINITION).read_text(encoding="utf-8"))
+        definition = settings_of(read_text(folder / DEFINITION))
         choices = {key: str for key, dimension in definition["space"].items() if "choices" in dimension}
         # An option may be called "None"; only what is empty is missing.
         trials, sensitivity, importances = (
@@ -98,12 +98,15 @@ def read(folder: Path) -> Study:
         )
         return Study(definition, trials.assign(state=trials["state"].replace(STATES)), sensitivity, importances)
     except OSError as error:
-        raise InputError(
-            f"{error.filename}: {error.strerror}; write the study's files with: "
-            f"python -m sweeps.tune report study={folder.name} runs_dir={folder.parent.parent}"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise InputError(f"{folder}: no report of a study: {' '.join(str(error).split())}") from error
+        reason = f"{error.filename}: {error.strerror}"
+    except RecordError as error:
+        reason = f"{folder}: {error.reason}"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"{folder}: no report of a study: {' '.join(str(error).split())}"
+    raise InputError(
+        f"{reason}; write the study's files with: "
+        f"python -m sweeps.tune report study={folder.name} runs_dir={folder.parent.parent}"
+    )
 
 
 def _charts(study: Study) -> list[Chart]:
@@ -180,7 +183,8 @@ def contour(study: Study) -> Chart:
     points = axes.scatter(x, y, c=numbers["mean"], edgecolor="0.6", linewidth=0.8, s=30, zorder=3, **colors)
     drawing.colorbar(points, ax=axes, label=study.axis_label)
     best, on_colors = pd.DataFrame([study.best]), {**BEST, "markersize": 14, "markeredgecolor": "black"}
-    axes.plot(_positions(study, across, best[across]), _positions(study, up, best[up]), **on_colors)
+    if best[[across, up]].notna().all(axis=None):  # with a condition, one of them may have no part in it
+        axes.plot(_positions(study, across, best[across]), _positions(study, up, best[up]), **on_colors)
     axes.grid(visible=False)
     axes.use_sticky_edges = False  # trials at the ends of a range are whole dots
     axes.margins(0.05)
@@ -234,7 +238,8 @@ def _slice_numbers(study: Study) -> pd.DataFrame:
     """Trials (`value`) and parts of ranges (`from`, `to`), a row each and parameter."""
     trials = study.complete.rename(columns={"sd_over_seeds": "sd"})
     own = [
-        trials[["trial", "mean", "sd"]].assign(kind="trial", parameter=key, value=trials[key]) for key in study.space
+        trials[["trial", "mean", "sd"]].assign(kind="trial", parameter=key, value=trials[key]).dropna(subset=["value"])
+        for key in study.space
     ]
     frame = pd.concat([*own, study.sensitivity.assign(kind="part")], ignore_index=True)
     columns = ["kind", "parameter", "trial", "value", "from", "to", "trials", "mean", "sd", "best"]
@@ -297,9 +302,11 @@ def _plain(value: object) -> str:
 
 def _caption(study: Study, *notes: str) -> str:
     definition = study.definition
+    across = [" ".join(own) for own in definition.get("across", [])]
     rates = ", ".join(f"{rate:g}" for rate in definition["noise_rates"] or [])
-    runs = f"{f'noise rates {rates} and ' if rates else ''}seeds {', '.join(map(str, definition['seeds']))}"
-    best = " ".join(f"{key}={study.best[key]}" for key in study.space)
+    each = f"{' and '.join(across)}, " if across else ""
+    runs = f"{each}{f'noise rates {rates} and ' if rates else ''}seeds {', '.join(map(str, definition['seeds']))}"
+    best = " ".join(f"{key}={study.best[key]}" for key in study.space if not pd.isna(study.best[key]))
     sentences = [
         f"Study {study.name}.",
         *notes,

@@ -19,7 +19,7 @@ from analysis.labels.record import Record, find_run, read_record
 from analysis.labels.reviewed import reviewed
 from analysis.labels.summary import lines, markdown
 from analysis.labels.truth import against_truth
-from sanm.command_line import check_not_read
+from analysis.records.csv_text import csv_text
 from sanm.errors import InputError
 
 ERRORS, ALL, PAGE, SUMMARY = "label_errors.csv", "labels.csv", "label_errors.html", "health.md"
@@ -40,7 +40,7 @@ def _answer(options: Namespace) -> None:
     if options.reviewed and not options.fix:
         raise InputError("--reviewed says which labels to mend: give --fix remove or --fix relabel with it")
     run = find_run(options.run, options.runs_dir)
-    out = Path(options.out) if options.out else run / "labels"
+    out = Path(options.out).expanduser() if options.out else run / "labels"
     record = read_record(run)
     places = places_of(record, options.root, options.table)
     rows = verdicts(record, issues_by_cleanlab(record) if options.cleanlab else None)
@@ -50,25 +50,24 @@ def _answer(options: Namespace) -> None:
         repaired = mended(record, rows, places, options.fix, options.confidence, chosen)
     found, truth = health(record), against_truth(record)
     files = {
-        ERRORS: _csv(worst_first(rows)),
-        ALL: _csv(rows),
-        CLASSES: _csv(found.classes),
-        PAIRS: _csv(found.pairs),
-        TRANSITION: _csv(found.transition_matrix(record.class_names), index=True),
+        ERRORS: csv_text(worst_first(rows)).encode(),
+        ALL: csv_text(rows).encode(),
+        CLASSES: csv_text(found.classes).encode(),
+        PAIRS: csv_text(found.pairs).encode(),
+        TRANSITION: csv_text(found.transition_matrix(record.class_names), index=True).encode(),
         SUMMARY: markdown(record, found, truth).encode(),
     }
     if repaired:
         files[repaired.name] = repaired.content
-    for name in files:
-        check_not_read(out / name, [places.table] if places.table else [])
-    check_free(out, dict.fromkeys([*files, PAGE]))  # before pictures are read
-    if repaired:
+    read = [place for place in (places.table, options.reviewed and Path(options.reviewed)) if place]
+    check_free(out, [*files, PAGE], options.overwrite, read)  # before pictures are read
+    if repaired and not options.overwrite:
         check_not_another(out, repaired.name, repaired.content)
     note = ""
     if options.worst:
         text, note = _page(record, rows, places, options.worst)
         files[PAGE] = text.encode()
-    write_files(out, files)
+    write_files(out, files, options.overwrite)
     for line in lines(record, found, truth):
         say(line)
     if options.cleanlab:
@@ -100,14 +99,11 @@ def _say_what_was_mended(repaired: Mended, path: Path) -> None:
     if repaired.corrected:
         say(f"{repaired.corrected} labels of the table are others by now than the run was given: they stay")
     try:
-        say(f"to train on it:\n  {repaired.command(path)}")
+        words = repaired.command(path)
+        say("to train on it:")
+        say(f"  {words}")
     except InputError as error:
         say(f"how to train on it: {error}")
-
-
-def _csv(frame: pd.DataFrame, index: bool = False) -> bytes:
-    text: str = frame.to_csv(index=index, float_format="%.6g", lineterminator="\n")
-    return text.encode()
 
 
 def _parser() -> Parser:
@@ -121,6 +117,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--out", metavar="DIR", help=f"where the files go (default: RUN/labels); {MANIFEST} there says which are ours"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace files there, also those that are not ours")
     parser.add_argument(
         "--worst", type=int, default=WORST, metavar="N", help="pictures on the page, 0 for none (default: %(default)s)"
     )

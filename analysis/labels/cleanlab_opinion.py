@@ -1,7 +1,7 @@
 """What cleanlab says of the same labels, from the probabilities that the run recorded."""
 
 from analysis.labels.record import PROBABILITIES, Record
-from analysis.npz import Array
+from analysis.records.npz import Array
 from sanm.errors import InputError
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.labels.issues import is_label_issue
 from analysis.labels.record import Record
-from analysis.npz import Array
+from analysis.records.npz import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,9 @@ def _classes(record: Record, suspected: Array, joint: Array) -> pd.DataFrame:
             "class_index": np.arange(count),
             "given": np.bincount(record.given, minlength=count),
             "label_issues": np.bincount(record.given[suspected], minlength=count),
-            "inverse_label_issues": np.bincount(record.predicted[suspected], minlength=count),
+            "inverse_label_issues": np.bincount(
+                record.predicted[suspected & (record.predicted != record.given)], minlength=count
+            ),
             "label_noise": label_noise,
             "inverse_label_noise": inverse,
             "label_quality_score": 1 - label_noise,

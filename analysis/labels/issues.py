@@ -7,18 +7,20 @@ import numpy as np
 import pandas as pd
 
 from analysis.labels.record import Record
-from analysis.npz import Array
+from analysis.records.npz import Array
 
 CLEAN_BELOW = 0.5
 
 
 def is_label_issue(record: Record) -> Array:
-    """[N] Whether a label is suspected: rather wrong than right by its loss, and the method predicts another class.
+    """[N] Whether a label is suspected: rather wrong than right by its loss, and the method predicts another class; or
+    most copies of the same image, or as many, have another label.
 
-    Measured in docs/labels.md: either condition alone finds hardly more wrong labels, and suspects more right ones.
+    Measured in docs/labels.md: either of the first two alone finds hardly more wrong labels, and suspects more right
+    ones.
     """
     suspected: Array = (record.clean_probability < CLEAN_BELOW) & (record.predicted != record.given)
-    return suspected
+    return suspected | record.copies.outvoted
 
 
 def verdicts(record: Record, by_cleanlab: Array | None = None) -> pd.DataFrame:
@@ -37,6 +39,7 @@ def verdicts(record: Record, by_cleanlab: Array | None = None) -> pd.DataFrame:
             "confidence": record.confidence,
             "self_confidence": record.self_confidence,
             "is_cleanlab_issue": np.nan if by_cleanlab is None else by_cleanlab,
+            "copy_with_another_label": record.copies.first,
         }
     )
 

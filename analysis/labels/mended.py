@@ -20,8 +20,10 @@ from analysis.labels.places import Places
 from analysis.labels.record import Record
 from analysis.labels.retraining import command
 from sanm.errors import InputError
-from sanm.image_table import is_named_again, read_table
-from sanm.image_tree import images_below
+from sanm.formats.image_table import as_read, class_names, is_named_again, read_table
+from sanm.formats.image_tree import images_below
+from sanm.formats.spreadsheet import table_text, unguarded
+from sanm.given_files import is_folder
 
 Fix = Literal["relabel", "remove"]
 TABLE = "cleaned_labels.csv"
@@ -130,6 +132,7 @@ def _as_table(record: Record, chosen: pd.DataFrame, kept: int, places: Places, f
             f"--fix {fix}: {missing} of the samples to mend are not in the data any more: give --root FOLDER (and "
             "--table FILE for data=csv) where the data of this run are"
         )
+    _check_names(table)
     _check_classes(table, fix)
     relabelled, removed = (table.mended, 0) if fix == "relabel" else (0, table.mended)
     assert places.root is not None  # or there was no table
@@ -175,14 +178,22 @@ def _check_classes(table: _Table, fix: Fix) -> None:
         )
 
 
+def _check_names(table: _Table) -> None:
+    """Raises `InputError` for classes of a folder that are one, or none, in a table: it keeps no space around names."""
+    read: dict[str, str] = {}
+    for label, name in as_read({label for _, label, split, *_ in table.rows if split == "train"}).items():
+        other = read.setdefault(name, label)
+        if other != label or not name:
+            raise InputError(
+                f"--fix: the classes {min(other, label)!r} and {max(other, label)!r} are one in a table, {name!r}: "
+                "rename their folders, and make the run again"
+            )
+
+
 def _csv(table: _Table) -> bytes:
     truth = any(row[COLUMNS.index("true_label")] for row in table.rows)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
     keep = [position for position, name in enumerate(COLUMNS) if truth or name != "true_label"]
-    writer.writerow([COLUMNS[position] for position in keep])
-    writer.writerows([[row[position] for position in keep] for row in table.rows])
-    return text.getvalue().encode()
+    return table_text([row[position] for position in keep] for row in (COLUMNS, *table.rows)).encode()
 
 
 def _labels_are_others(record: Record) -> bool:
@@ -195,7 +206,7 @@ def _rows(record: Record, places: Places) -> list[_Row]:
     name = record.data.get("name")
     if name == "csv":
         return _rows_of_table(record, places)
-    if places.root is None or not places.root.is_dir():
+    if places.root is None or not is_folder(places.root):
         where = "the record does not say where the images are" if places.root is None else f"{places.root} is not there"
         raise InputError(f"--fix: {where}: give --root FOLDER, their data.root")
     if name == "image_folder":
@@ -221,10 +232,13 @@ def _rows_of_table(record: Record, places: Places) -> list[_Row]:
 
 
 def _rows_of_folder(root: Path) -> list[_Row]:
+    """In the order of the data set: by class, then by path, so that a list of labels is of the table too."""
     found = []
     for split in ("train", "test"):
-        below = ((path.relative_to(root).as_posix(), path) for path in images_below(root / split))
-        found += [_Row(key, key.split("/")[1], split) for key, _ in sorted(below) if key.count("/") > 1]
+        keys = [path.relative_to(root).as_posix() for path in images_below(root / split)]
+        rows = [_Row(key, key.split("/")[1], split) for key in keys if key.count("/") > 1]
+        number = {name: label for label, name in enumerate(class_names(row.label for row in rows))}
+        found += sorted(rows, key=lambda row: (number[row.label], row.file))
     return found
 
 
@@ -235,7 +249,7 @@ def _left_out(record: Record) -> set[str]:
     except FileNotFoundError:
         return set()
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    return {_file(row["key"]) for row in rows if not is_named_again(row["reason"])}
+    return {_file(unguarded(row["key"])) for row in rows if not is_named_again(row["reason"])}
 
 
 def _file(key: str) -> str:

@@ -1,36 +1,26 @@
-"""The page of pictures: template, style and script of this folder in one file that asks the network nothing."""
+"""The page of pictures, in one file."""
 
-import base64
-import hashlib
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from analysis.labels.pictures import Picture
-
-HERE = Path(__file__).parent
+from analysis.one_file import filled
+from sanm.terminal.output import printable
 
 
 def page(title: str, worst: pd.DataFrame, shown: list[Picture], suspected: int, note: str) -> str:
     """The suspected samples `worst`, with a picture each; `note` says why there is none, if so."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    worst = worst.assign(**{name: worst[name].map(printable) for name in ("key", "given_label", "predicted_label")})
     rows = worst.to_dict("records")
-    return environment.get_template("page.html").render(
+    return filled(
+        Path(__file__).parent,
         title=title,
         cards=list(zip(rows, shown, strict=True)) if shown else [(row, None) for row in rows],
         pairs=_pairs(worst),
         suspected=suspected,
         note=note,
         known=lambda value: not pd.isna(value),
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        # The browser runs this script and no other, whatever a record may hold.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

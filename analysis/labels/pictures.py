@@ -12,10 +12,12 @@ from PIL import Image
 
 from analysis.labels.places import Places
 from analysis.labels.record import Record
-from analysis.npz import Array
-from sanm.array_pickle import load_plain
+from analysis.records.npz import Array
 from sanm.errors import InputError
-from sanm.image_colors import as_seen
+from sanm.formats.array_pickle import load_plain
+from sanm.formats.background import Color, color_of
+from sanm.formats.image_colors import as_seen
+from sanm.given_files import is_folder, read_bytes, status_of
 
 SIDE = 112
 """Pixels of the longer side at most."""
@@ -46,9 +48,10 @@ def pictures(record: Record, places: Places, positions: Sequence[int]) -> list[P
         return _of_arrays(_digits(record.index[[*positions]]))
     if places.root is None:
         raise InputError("the record does not say where the images are: give --root FOLDER, their data.root")
-    if not places.root.is_dir():
+    if not is_folder(places.root):
         raise InputError(f"{places.root} is not there: give --root FOLDER, the data.root of the images")
-    made = [_of_file(places.root / record.keys[position]) for position in positions]
+    background = color_of(record.data.get("background"))
+    made = [_of_file(places.root / record.keys[position], background) for position in positions]
     if made and all(picture.uri is None for picture in made):
         raise InputError(f"none of the images is in {places.root}: give --root FOLDER, their data.root")
     return made
@@ -61,18 +64,19 @@ def _of_arrays(images: Sequence[Array | None]) -> list[Picture]:
     ]
 
 
-def _of_file(path: Path) -> Picture:
+def _of_file(path: Path, background: Color | None) -> Picture:
     try:
+        status_of(path)
         with warnings.catch_warnings(), Image.open(path) as opened:
             warnings.simplefilter("ignore")  # of what Pillow can still read
             opened.draft("RGB", (2 * SIDE, 2 * SIDE))
-            image, _ = as_seen(opened)
+            image = as_seen(opened, background).image
             image.thumbnail((SIDE, SIDE))
             return Picture(_uri(image, "JPEG"))
     except FileNotFoundError:
         return Picture(None, "is no longer there")
     except Exception as error:  # a damaged image raises nearly anything
-        return Picture(None, f"cannot be read ({type(error).__name__})")
+        return Picture(None, f"cannot be read ({getattr(error, 'strerror', None) or type(error).__name__})")
 
 
 def _uri(image: Image.Image, form: str) -> str:
@@ -108,7 +112,7 @@ def _cifar_rows(name: str, places: Places, index: Array) -> list[Array | None]:
 
 def _rows(path: Path) -> Array:
     try:
-        batch = load_plain(path.read_bytes())
+        batch = load_plain(read_bytes(path))
         pixels: Array = np.asarray(batch["data"] if "data" in batch else batch[b"data"])
     except Exception as error:  # a damaged pickle raises nearly anything
         raise InputError(f"{path} is not an intact CIFAR pickle ({type(error).__name__}): fetch it again") from error

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.labels.override_words import key_of, value_of
 from analysis.labels.record import Record
+from sanm.config.override_words import key_of, value_of
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a finished run says of each of its training labels."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from analysis import samples
-from analysis.load import RECORD_FILES, YAML_LOADER
-from analysis.npz import Array, read_arrays
+from analysis.labels.copies import OtherLabels, other_labels
+from analysis.records import samples
+from analysis.records.load import RECORD_FILES
+from analysis.records.npz import Array, read_arrays
 from sanm.errors import InputError
-from sanm.image_table import class_names
+from sanm.formats.image_table import class_names
+from sanm.formats.spreadsheet import is_unguarded, unguarded
+from sanm.record.reading import CONFIG, FAILURE, RESULT, RecordError, failure_reason, read_result, read_settings
 
 QUALITY = "label_quality.csv"
 PROBABILITIES = "probabilities.npz"
@@ -38,6 +39,7 @@ class Record:
     probabilities: Array | None  # [N, K], rows add up to 1; None in an older record, and in one of too many
     known: Array  # [m] positions among the N whose truth is recorded
     known_wrong: Array  # [m] whether their label is wrong
+    copies: OtherLabels  # what copies of the same images are called
 
     @cached_property
     def self_confidence(self) -> Array:
@@ -94,39 +96,23 @@ def read_record(run: Path) -> Record:
         probabilities=_probabilities(run, predicted.get("probabilities"), (len(samples_of_all), len(names))),
         known=known,
         known_wrong=known_wrong,
+        copies=other_labels(run, tuple(samples_of_all["key"])),
     )
 
 
 def _result(run: Path) -> dict[str, Any]:
     try:
-        found = json.loads((run / "result.json").read_text(encoding="utf-8"))
+        return read_result(run / RESULT)
     except FileNotFoundError:
-        raise InputError(f"{run} is not finished{_why(run)}: only a finished run says which labels are wrong") from None
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{run / 'result.json'} cannot be read ({type(error).__name__}): make the run again"
-        ) from error
-    if not isinstance(found, dict):
-        raise InputError(f"{run / 'result.json'} holds no fields: make the run again")
-    return found
-
-
-def _why(run: Path) -> str:
-    try:
-        lines = (run / "failure.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return f", it failed ({lines[0]})" if lines else ", it failed"
+        why = f", it failed ({failure_reason(run / FAILURE)})" if (run / FAILURE).exists() else ""
+        raise InputError(f"{run} is not finished{why}: only a finished run says which labels are wrong") from None
 
 
 def _config(run: Path) -> dict[str, Any]:
     try:
-        found = yaml.load((run / "config.yaml").read_text(encoding="utf-8"), Loader=YAML_LOADER)
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise InputError(f"{run / 'config.yaml'} cannot be read ({type(error).__name__}): restore it") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{run / 'config.yaml'} holds no settings: restore it")
-    return found
+        return read_settings(run / CONFIG)
+    except FileNotFoundError:
+        raise RecordError(run / CONFIG, "is missing") from None
 
 
 def _samples(run: Path) -> pd.DataFrame:
@@ -142,14 +128,26 @@ def _samples(run: Path) -> pd.DataFrame:
     if lacking or frame.empty:
         raise InputError(f"{path} lacks {', '.join(lacking) or 'rows'}: make the run again")
     confidence = frame["confidence"] if "confidence" in frame.columns else np.nan
+    texts = frame[["key", "given_label", "predicted_label"]]
+    if not texts.map(is_unguarded).any(axis=None):  # else a record of before they were guarded
+        texts = texts.map(unguarded)
     try:
-        return frame.assign(
+        found = frame.assign(
+            **{name: texts[name] for name in texts.columns},
             index=frame["index"].astype(np.int64),
             clean_probability=frame["clean_probability"].astype(np.float64),
             confidence=pd.to_numeric(confidence) if "confidence" in frame.columns else np.nan,
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({error}): make the run again") from error
+    for name in ("clean_probability", "confidence"):
+        outside = ~found[name].between(0, 1) & ("confidence" in frame.columns or name != "confidence")
+        if outside.any():
+            first = frame[name][outside].iloc[0]
+            raise InputError(f"{path} is damaged ({name} {first} is no probability): make the run again")
+    if found["index"].duplicated().any() or (found["index"] < 0).any():
+        raise InputError(f"{path} is damaged (an index is there twice, or below 0): make the run again")
+    return found
 
 
 def _class_names(run: Path, frame: pd.DataFrame, recorded: Array | None) -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from analysis.labels.override_words import key_of, word
 from analysis.labels.places import overrides_of
 from analysis.labels.record import Record
-from sanm.config import CONF
+from sanm.config.checks import CONF
+from sanm.config.override_words import key_of, value_of, word
 from sanm.errors import InputError
+from sanm.formats.background import DROPPED
+from sanm.terminal.output import printable
 
 CHOSEN_BY_NAME = ("pretrain", "base_method", "components", "mask_strategy", "mask_source", "model")
 OF_THE_DATA = ("data.name", "data.subset", "data.fingerprint", "data.columns", "mask_source.weights")
@@ -28,10 +30,18 @@ def command(record: Record, labels: Mapping[str, str]) -> str:
     a table chose for its data and noise, say. Raises `InputError` when these words are no command any more.
     """
     of_data = "data" in labels
-    own = [each for each in overrides_of(record) if _is_kept(key_of(each), of_data)]
+    own = [each for each in overrides_of(record) if _is_kept(each, of_data)]
     words = [word(key, value) for key, value in labels.items()] + (own or _chosen(record))
     words += _differing(record, words, of_data)
-    return f"python -m sanm.run {shlex.join(words)}"
+    return f"python -m sanm.run {' '.join(map(_typed, words))}"
+
+
+def _typed(text: str) -> str:
+    """The word as a shell takes it; bash, where a path in it has characters that cannot be shown."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{printable(escaped)}'"
 
 
 def _chosen(record: Record) -> list[str]:
@@ -40,10 +50,11 @@ def _chosen(record: Record) -> list[str]:
     return [word(group, name) for group, name in names.items() if name and (CONF / group / f"{name}.yaml").exists()]
 
 
-def _is_kept(key: str, of_data: bool) -> bool:
+def _is_kept(own: str, of_data: bool) -> bool:
+    key = key_of(own)
     group = key.partition(".")[0]
-    if group == "data" and of_data:
-        return key == "data.cache_dir"  # the other settings that a table has too are compared
+    if group == "data" and of_data:  # the other settings that a table has too are compared; this one is not recorded
+        return key == "data.cache_dir" or (key == "data.background" and value_of(own) == DROPPED)
     return group not in ("noise", "runs_dir")
 
 

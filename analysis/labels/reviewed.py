@@ -7,8 +7,12 @@ import pandas as pd
 
 from analysis.labels.record import Record
 from sanm.errors import InputError
-from sanm.image_table import columns_named, delimiter_of, filled_lines, table_text
+from sanm.formats.image_table import columns_named, delimiter_of, filled_lines, table_text
+from sanm.formats.spreadsheet import unguarded
 
+READ_AS_MISSING = {"#N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}
+"""Class names that pandas, left to itself, reads as a missing value, which it writes as nothing."""
+NAMED = 10
 KEY, LABEL = "key", "predicted_label"
 
 
@@ -18,7 +22,7 @@ def reviewed(path: Path, record: Record, rows: pd.DataFrame) -> pd.DataFrame:
     The table is `label_errors.csv` or `labels.csv` as somebody has edited a copy of it: rows deleted, labels in
     `predicted_label` changed; where that is empty or missing the suggestion is the run's. Raises `InputError`, one
     line, for a table that cannot be read or has no `key`, a sample that the run has not judged or that is named twice,
-    and a label that is no class.
+    a label that is no class, and an empty one where a class is called NA or the like, which the copy may have lost.
     """
     position = {key: place for place, key in enumerate(record.keys)}
     number = {name: place for place, name in enumerate(record.class_names)}
@@ -28,7 +32,13 @@ def reviewed(path: Path, record: Record, rows: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"--reviewed {path} line {line}: {record.path} has no sample with the key {key!r}")
         if position[key] in chosen:
             raise InputError(f"--reviewed {path} line {line}: {key!r} is named twice")
-        label = label if label in number else label.removesuffix(".0")  # as pandas writes a column with gaps
+        if label == "" and (lost := sorted(name for name in number if name in READ_AS_MISSING)):
+            raise InputError(
+                f"--reviewed {path} line {line}: predicted_label is empty, which pandas makes of the class "
+                f"{lost[0]!r} too: write the class there"
+            )
+        if label and label not in number:
+            label = label.removesuffix(".0")  # as pandas writes a column with gaps
         if label and label not in number:
             raise InputError(f"--reviewed {path} line {line}: {label!r} is no class; give one of {_some(number)}")
         chosen[position[key]] = number[label] if label else int(record.predicted[position[key]])
@@ -38,8 +48,8 @@ def reviewed(path: Path, record: Record, rows: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _verdicts(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Line, key and label of each row."""
+def _verdicts(path: Path) -> Iterator[tuple[int, str, str | None]]:
+    """Line, key and label of each row; None where there is no column of labels."""
     called = f"--reviewed {path}"
     text = table_text(path, called)
     delimiter = delimiter_of(text, KEY, fewest=1)
@@ -49,12 +59,12 @@ def _verdicts(path: Path) -> Iterator[tuple[int, str, str]]:
     _, header = next(lines)
     (key, *_), label = columns_named(header, KEY), columns_named(header, LABEL)
     for line, fields in lines:
-        yield line, _field(fields, key), _field(fields, label[0]) if label else ""
+        yield line, _field(fields, key), _field(fields, label[0]) if label else None
 
 
 def _field(fields: Sequence[str], position: int) -> str:
-    return fields[position] if position < len(fields) else ""
+    return unguarded(fields[position]) if position < len(fields) else ""
 
 
-def _some(names: dict[str, int], most: int = 10) -> str:
-    return ", ".join([*list(names)[:most], *(["..."] if len(names) > most else [])])
+def _some(names: dict[str, int]) -> str:
+    return ", ".join([*list(names)[:NAMED], *(["..."] if len(names) > NAMED else [])])

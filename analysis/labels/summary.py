@@ -1,10 +1,17 @@
 """The health of a run's labels in words, as Markdown and for the terminal."""
 
+import html
+import re
+
+from analysis.labels.copies import FILE as COPIES
 from analysis.labels.health import Health
 from analysis.labels.pictures import WITHOUT_FILES
 from analysis.labels.record import Record
 from analysis.labels.truth import AgainstTruth
+from sanm.terminal.output import printable
 
+MARKUP = re.compile(r"[\\`*|\[\]]")
+"""Characters that Markdown gives a meaning inside a line; those of HTML are escaped as HTML does."""
 MOST_ROWS = 20
 """Of a table in the summary; the CSV files have all."""
 MOST_COLUMNS = 20
@@ -27,6 +34,8 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
             f"most confused: {worst['given_label']} that is rather {worst['predicted_label']}, about "
             f"{worst['estimated_wrong']:.0f} samples"
         )
+    if count := int(record.copies.outvoted.sum()):
+        said.append(f"copies of one image with different labels: {count} of the suspected, as {COPIES} of the run says")
     if noise := _noise_of_the_run(record):
         said.append(
             f"the run itself put noise on the labels ({noise}): what is suspected here are the labels that it "
@@ -156,7 +165,8 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text that Markdown shows as it is: no HTML, no link or picture, no end of a cell."""
+    return html.escape(MARKUP.sub(r"\\\g<0>", printable(text)), quote=False)
 
 
 def _of_all(count: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from analysis.blocks import shown
+from analysis.compare.blocks import shown
 from analysis.figures.chart import Chart
 from analysis.report.drawing import embedded
 

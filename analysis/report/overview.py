@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis import provenance
-from analysis.blocks import shown
-from analysis.load import STATUSES
-from analysis.summary import STATISTICS, selection_rules
+from analysis.compare import provenance
+from analysis.compare.blocks import shown
+from analysis.compare.summary import STATISTICS, selection_rules
+from analysis.records.load import STATUSES
 
 # What is counted, under which name.
 COUNTED = {
@@ -68,7 +68,7 @@ def _facts(runs: pd.DataFrame, done: pd.DataFrame) -> dict[str, str]:
     facts = {title: _tally(runs[key]) for key, title in COUNTED.items() if key in runs}
     facts["Noise"] = _tally(noise_names(runs))
     facts["Realised noise"] = _span(f"{100 * rate:.3g} %" for rate in sorted(done["realised_noise_rate"].dropna()))
-    facts["Finished"] = _span(_minute(time) for time in sorted(done["finished"].dropna()))
+    facts["Finished"] = _span(minute(time) for time in sorted(done["finished"].dropna()))
     facts["Training time"] = duration(done["seconds"].sum()) if len(done) else ""
     facts["Made by"] = provenance.code(runs).removeprefix("Code: ").removesuffix(".") if len(done) else ""
     return facts
@@ -86,5 +86,6 @@ def _span(values: Iterable[str]) -> str:
     return " to ".join(dict.fromkeys([*(ordered := list(values))[:1], *ordered[-1:]]))
 
 
-def _minute(time: object) -> str:
+def minute(time: object) -> str:
+    """When, to the minute."""
     return str(time)[:16].replace("T", " ")

@@ -68,11 +68,7 @@ def parts(records: Records, run_numbers: Mapping[str, int]) -> Parts:
 
 
 def _supported(
-    kind: str,
-    names: Sequence[str],
-    records: Records,
-    make: Callable[[str], Printed],
-    described: Callable[[str], str],
+    kind: str, names: Sequence[str], records: Records, make: Callable[[str], Printed], described: Callable[[str], str]
 ) -> tuple[list[Part[Printed]], list[Lacking]]:
     made, lacking = [], []
     for name in names:

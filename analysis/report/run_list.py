@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.blocks import shown
-from analysis.load import STATUSES, setting_columns
-from analysis.report.overview import NOISE, duration, noise_names
-from analysis.summary import STATISTICS
+from analysis.compare.blocks import shown
+from analysis.compare.summary import STATISTICS
+from analysis.records.load import STATUSES, setting_columns
+from analysis.report.overview import NOISE, duration, minute, noise_names
 
 COLUMNS = {
     "status": "Status",
@@ -119,7 +119,7 @@ def _cells(runs: pd.DataFrame) -> pd.DataFrame:
             **{name: _accuracies(runs, column).map("{:.1f}".format, "ignore") for name, column in STATISTICS.items()},
             "epochs": [_progress(run) for run in runs.to_dict("records")],
             "time": runs["seconds"].map(duration),
-            "finished": runs["finished"].map(lambda time: str(time)[:16].replace("T", " "), "ignore"),
+            "finished": runs["finished"].map(minute, "ignore"),
         },
         index=runs.index,
     )

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from analysis.blocks import Block, Table, runs_behind
-from analysis.render import LEGEND, Kind, Line, Writing, headings, lines
+from analysis.compare.blocks import Block, Table, runs_behind
+from analysis.compare.render import LEGEND, Kind, Line, Writing, headings, lines
 
 MOST_BLOCKS = 30
 

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pandas as pd
 
-from analysis.blocks import Table
+from analysis.compare.blocks import Table
 from sanm.errors import InputError
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.command_line import Parser, exit_status, say
-from analysis.load import load
-from analysis.render import RENDERERS, WIDTH
+from analysis.compare.render import RENDERERS, WIDTH
+from analysis.records.load import load
 from analysis.tables import build, described, names, require
-from sanm.command_line import check_not_read
 from sanm.errors import InputError
+from sanm.files import write_bytes
+from sanm.terminal.command_line import check_output
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,16 +22,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _answer(options: Namespace) -> None:
-    if options.out is not None:
-        check_not_read(Path(options.out))
+    out = Path(options.out).expanduser() if options.out is not None else None
+    if out is not None:
+        check_output(out, options.overwrite)
     if options.list:
-        _deliver(_listing(load(options.runs)), options.out)
+        _deliver(_listing(load(options.runs)), out)
         return
     if options.table is None:
         raise InputError(f"give --list, or --table with one of: {', '.join(names())}")
     require(options.table)
     table = build(options.table, load(options.runs), _statistics(options.statistic))
-    _deliver(RENDERERS[options.format](table), options.out)
+    _deliver(RENDERERS[options.format](table), out)
 
 
 def _parser() -> Parser:
@@ -54,6 +56,7 @@ def _parser() -> Parser:
         help="which numbers; of accuracies best, last, selected, validation (default: best,last); else docs/tables.md",
     )
     parser.add_argument("--out", metavar="FILE", help="write to this file instead of the terminal")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
     return parser
 
 
@@ -74,14 +77,11 @@ def _statistics(text: str | None) -> list[str] | None:
     return None if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
 
 
-def _deliver(text: str, out: str | None) -> None:
+def _deliver(text: str, out: Path | None) -> None:
     if out is None:
-        say(text.removesuffix("\n"))
+        say(text.removesuffix("\n"), keep="\n")
         return
-    try:
-        Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from error
+    write_bytes(out, text.encode())
 
 
 if __name__ == "__main__":

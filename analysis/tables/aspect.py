@@ -1,6 +1,6 @@
 """The shape of the masks: boxes whose aspect is drawn from U(d, 1/d), against the noise rate."""
 
-from analysis.comparison import HEAD_OF_SANM, Comparison, listed, of_sanm, setting
+from analysis.compare.comparison import HEAD_OF_SANM, Comparison, listed, of_sanm, setting
 
 table = Comparison(
     title="The shape of the masks",

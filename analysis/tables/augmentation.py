@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.comparison import COMPONENTS, HEAD, Comparison, Row, setting
+from analysis.compare.comparison import COMPONENTS, HEAD, Comparison, Row, setting
 
 POOL, GUESSED = "base_method.learn_from", "base_method.guess_on"
 SANM = " + SANM"

@@ -4,25 +4,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis import paper, provenance
-from analysis.beside_paper import PaperTable
-from analysis.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD, Comparison, listed
-from analysis.load import setting_columns
-
-SWITCHES = ("amg", "nlr", "smr")
+from analysis import paper
+from analysis.compare import provenance
+from analysis.compare.blocks import settings_of_sanm
+from analysis.compare.comparison import COMPONENTS, FOLLOW_THE_RATE, HEAD, Comparison, listed
+from analysis.paper.beside_paper import PaperTable
 
 
 def _numbers(settings: Mapping[str, object]) -> pd.DataFrame:
     numbers = paper.reported_components(settings.get("data.name")).rename(columns={"components": "row"})
     same = all(settings.get(key) == value for key, value in paper.EXPERIMENT.items())
     return numbers if same else numbers.iloc[:0]
-
-
-def _mixed_parts(runs: pd.DataFrame) -> list[str]:
-    """Warnings of settings of the plug-in itself, in which rows differ unseen."""
-    switches = {f"components.{switch}" for switch in ("name", *SWITCHES)}
-    own = [key for key in setting_columns(runs) if key.startswith("components.") and key not in switches]
-    return provenance.mixed_settings(runs, own)
 
 
 table = Comparison(
@@ -41,5 +33,5 @@ table = Comparison(
         asked=paper.SETTING,
         experiment=paper.EXPERIMENT,
     ),
-    warnings_of=_mixed_parts,
+    warnings_of=lambda runs: provenance.mixed_settings(runs, settings_of_sanm(runs)),
 ).table

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from analysis import method_rows
-from analysis.blocks import shown
-from analysis.comparison import Row
-from analysis.summary import Measure
+from analysis.compare import method_rows
+from analysis.compare.blocks import shown
+from analysis.compare.comparison import Row
+from analysis.compare.summary import Measure
 
 MACHINE = "machine"
 EPOCH, TOTAL = "result.seconds_per_epoch", "result.minutes"

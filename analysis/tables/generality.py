@@ -5,17 +5,14 @@ from functools import partial
 
 import pandas as pd
 
-from analysis import method_rows, paper
-from analysis.beside_paper import PaperTable
-from analysis.comparison import COMPONENTS, Comparison
+from analysis import paper
+from analysis.compare import method_rows
+from analysis.compare.comparison import COMPONENTS, Comparison
+from analysis.paper.beside_paper import PaperTable
 
 
 def _numbers(settings: Mapping[str, object]) -> pd.DataFrame:
     return method_rows.with_gains(method_rows.numbers("table6_generality", "symmetric", settings))
-
-
-def _remarks(runs: pd.DataFrame) -> list[str]:
-    return [*method_rows.remarks(runs), *method_rows.cost(runs)]
 
 
 table = Comparison(
@@ -42,5 +39,5 @@ table = Comparison(
     ),
     notes=("Gain: SANM(m) − m.",),
     warnings_of=method_rows.mixed,
-    notes_of=_remarks,
+    notes_of=lambda runs: [*method_rows.remarks(runs), *method_rows.cost(runs)],
 ).table

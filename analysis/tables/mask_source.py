@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import pandas as pd
 
 from analysis import paper
-from analysis.beside_paper import PaperTable
-from analysis.comparison import HEAD_OF_SANM, Comparison, listed, of_sanm, setting
+from analysis.compare.comparison import HEAD_OF_SANM, Comparison, listed, of_sanm, setting
+from analysis.paper.beside_paper import PaperTable
 
 METHODS = {"dividemix": "SANM(DivideMix)", "c2d": "SANM(C2D)"}
 

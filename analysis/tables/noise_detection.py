@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from analysis import method_rows
-from analysis.summary import Measure
+from analysis.compare import method_rows
+from analysis.compare.summary import Measure
 
 ERRORS = "result.label_errors."
 MEASURES = {

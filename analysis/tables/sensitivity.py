@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.comparison import FOLLOW_THE_RATE, HEAD_OF_SANM, Comparison, listed, of_sanm, setting
+from analysis.compare.comparison import FOLLOW_THE_RATE, HEAD_OF_SANM, Comparison, listed, of_sanm, setting
 
 # What methods tabulate against the data set.
 FOLLOW_THE_DATA = (

@@ -2,37 +2,12 @@
 
 import pandas as pd
 
-from analysis.blocks import shown
-from analysis.comparison import HEAD_OF_SANM, Comparison, listed, of_sanm
+from analysis.compare.blocks import shown
+from analysis.compare.comparison import HEAD_OF_SANM, Comparison, listed, of_sanm
+from sanm.config.limits import option, options
 
 PAPER = "paper"
-RELEASED = "released"
-READING: dict[str, object] = {
-    "masked_views": "joint",
-    "unmasked_views": "kept",
-    "activation": "class",
-    "ratio_at_maximum": "two_minus_w",
-    "ratio_at_minimum": "one_minus_w",
-    "painted_part": 1.0,
-    "anchor": "center",
-    "fill": "pixel_uniform",
-    "masked_target": "method",
-    "label_ratio": "realised",
-    "reconstruction_space": "image",
-    "reconstruction_weight": 1.0,
-}
-RELEASED_CODE = READING | {
-    "masked_views": "separate",
-    "activation": "energy",
-    "ratio_at_maximum": "released",
-    "ratio_at_minimum": "as_maximum",
-    "painted_part": 0.5,
-    "anchor": "corner",
-    "fill": "box_color",
-    "label_ratio": "nominal",
-    "reconstruction_space": "normalised",
-    "reconstruction_weight": 0.02,
-}
+READINGS = {name: option("variant", name) for name in options("variant")}
 
 
 def _readings(runs: pd.DataFrame) -> pd.Series:
@@ -50,9 +25,10 @@ def _reading(variant: dict[str, object]) -> str | None:
     """A run's reading by what is not the paper's in it; None without any. A run lacks what cannot matter to it."""
     if not variant:
         return None
-    others = {key: value for key, value in variant.items() if READING.get(key) != value}
-    if others and all(RELEASED_CODE.get(key) == value for key, value in variant.items()) and len(others) > 1:
-        return RELEASED
+    others = {key: value for key, value in variant.items() if READINGS[PAPER].get(key) != value}
+    for name, reading in READINGS.items():
+        if len(others) > 1 and all(reading.get(key) == value for key, value in variant.items()):
+            return name
     return ", ".join(f"{key}={shown(value)}" for key, value in sorted(others.items())) or PAPER
 
 
@@ -60,7 +36,7 @@ table = Comparison(
     title="How the paper is read",
     rows="reading",
     row_of=of_sanm(_readings),
-    rows_of=listed(("none", PAPER, RELEASED), references=(PAPER, "none")),
+    rows_of=listed(("none", PAPER, *(name for name in READINGS if name != PAPER)), references=(PAPER, "none")),
     needs="variant settings",
     make="python -m sweeps.launch run variant data.root=PATH",
     varies=("variant",),

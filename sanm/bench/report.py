@@ -1,31 +1,36 @@
-"""Everything that the bench measures, as one plain value."""
+"""Everything that the bench measures, as one plain value, and the same as text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
-from sanm import provenance
-from sanm.bench.arrangements import Arrangement, arrangements, time_limit
-from sanm.bench.floor import Pass, bare, passes_of
-from sanm.bench.parts import PARTS, Clock, clocked
-from sanm.bench.protocol import projected
-from sanm.bench.replaced import compare
-from sanm.bench.settings import Settings
-from sanm.bench.streamed import compare_sources
-from sanm.bench.subject import ENOUGH_BATCHES, Config, Stopwatch, Subject, learning_epoch, synthetic
-from sanm.bench.syncs import first_wait_on_gpu, waits_within
-from sanm.errors import InputError
-from sanm.experiment import choose_device
-from sanm.identity import identity
+from sanm.bench.parts import PARTS, profiled
+from sanm.bench.subject import Config, Subject, learning_epoch, synthetic
+from sanm.machine.compilation import make_room_for_compiled
+from sanm.machine.device import choose_device
+from sanm.machine.memory import keep_freed_memory
+from sanm.machine.precision import set_matrix_precision
+from sanm.parts.neighbours import nearest
+from sanm.record import provenance
+from sanm.record.identity import identity
 
+ENOUGH_BATCHES = 8
 WARMING = 2
 """Steps before any is timed: of every network, so that optimizers have their state."""
+REPEATS = 10
+"""Steps of a GPU in a row that are one measurement: they overlap with the host."""
+FEATURES, NEIGHBOURS = 128, 250
+"""Of a sample, as MOIT takes them."""
 
 PEAK_TFLOPS: dict[str, dict[str, float]] = {
     "H200": {"fp32": 67, "tf32": 495, "bf16": 989},
@@ -38,109 +43,105 @@ PEAK_TFLOPS: dict[str, dict[str, float]] = {
 LESS = {"PCIe", "PCIE", "NVL", "MIG"}
 """Words in the names of boards, and of parts of a GPU, that do less than that."""
 
-Say = Callable[[str], None]
 Report = dict[str, Any]
 
 
-def measure(config: Config, settings: Settings, say: Say) -> Report:
-    """Take the measurements; ``say`` is told what is going on. Raises InputError when the device is not there."""
-    device = choose_device(config["device"])
-    stopwatch = Stopwatch(settings, device)
+def measure(config: Config, steps: int, clock: str, peak_tflops: float | None, trace: Path | None) -> Report:
+    """Time so many steps. Raises InputError when the device is not there."""
+    device = _device(config)
+    if config["trainer"]["compile"]:
+        make_room_for_compiled()
     data = synthetic(config, max(1024, ENOUGH_BATCHES * int(config["trainer"]["batch_size"])))
     provenance.reset_peak_memory(device)
-    say("bench    the step, its parts, its network passes")
     subject = Subject(config, data, device, learning_epoch(config))
-    _warm(subject)
+    subject.whole_turns(WARMING)
+    repeats = REPEATS if device.type == "cuda" else 1
+    seconds = median(_seconds(subject.step, repeats, clock, device) for _ in range(steps))
+    peak_memory = provenance.peak_memory_mb(device)
+    found = profiled(subject.trainer, steps * subject.turns, lambda: subject.whole_turns(steps), trace)
     report: Report = {
         "config": {"command": identity({**config, "data": {**config["data"], "root": None}}), "epoch": subject.epoch},
-        "machine": _machine(device, settings),
-        **_step(subject, settings, stopwatch),
+        "machine": _machine(device, clock),
+        "step_seconds": seconds,
+        "samples_per_step": subject.samples,
+        "images_per_second": subject.samples / seconds,
+        "peak_memory_mb": peak_memory,
+        "shares": found.shares,
+        "passes": {"share": found.passes, "of_a_step": found.kinds},
+        "waits": first_wait_on_gpu(subject.step, device) if device.type == "cuda" else None,
     }
-    report["peak_memory_mb"] = provenance.peak_memory_mb(device)
-    report["waits"] = _waits(subject, device)
-    report |= _utilisation(subject, report["step_seconds"], config["trainer"]["precision"], settings, device)
-    if settings.features:
-        say("bench    the step with each feature off")
-        chosen = arrangements(config, settings, device)
-        report["arrangements"] = _arrangements(chosen, config, data, subject, settings, stopwatch)
-    if settings.replaced:
-        say("bench    masks and views against image-by-image code")
-        report["replaced"] = compare(subject.trainer, stopwatch)
-    if settings.streamed:
-        say("bench    the step with images on the device, and streamed")
-        report["sources"] = compare_sources(config, data, device, subject.epoch, settings)
-    say("bench    scans and evaluation")
-    beginning = Subject(config, data, device, 0)
-    _warm(beginning)
-    warm_up_step = median(stopwatch.seconds(beginning.step) for _ in range(settings.steps))
-    report["protocol"] = projected(config, subject, report["step_seconds"], warm_up_step, stopwatch)
-    return report
-
-
-def _warm(subject: Subject) -> None:
-    for _ in range(WARMING * subject.whole_turn()):
+    with FlopCounterMode(display=False) as counter:
         subject.step()
+    report["flops_per_step"] = counter.get_total_flops()
+    report["tflops"] = counter.get_total_flops() / seconds / 1e12
+    if peak_tflops is None and device.type == "cuda":
+        card = known_card(torch.cuda.get_device_name(device))
+        peak_tflops = PEAK_TFLOPS.get(card, {}).get(config["trainer"]["precision"])
+    return (
+        report if peak_tflops is None else {**report, "peak_tflops": peak_tflops, "mfu": report["tflops"] / peak_tflops}
+    )
 
 
-def _machine(device: torch.device, settings: Settings) -> dict[str, Any]:
+def of_neighbours(config: Config, count: int, clock: str) -> Report:
+    """Time the search for the nearest neighbours of so many random unit vectors. Raises InputError as ``measure``."""
+    device = _device(config)
+    features = normalize(torch.randn(count, FEATURES, generator=torch.Generator().manual_seed(0))).to(device)
+    asked = min(NEIGHBOURS, count - 1)
+    nearest(features[: asked + 1], asked)
+    provenance.reset_peak_memory(device)
+    before = provenance.peak_memory_mb(device)
+    seconds = _seconds(lambda: nearest(features, asked), 1, clock, device)
+    return {
+        "machine": _machine(device, clock),
+        "samples": count,
+        "features": FEATURES,
+        "neighbours": asked,
+        "seconds": seconds,
+        "memory_mb": provenance.peak_memory_mb(device) - before,
+    }
+
+
+def _device(config: Config) -> torch.device:
+    device = choose_device(config["device"])
+    keep_freed_memory()
+    set_matrix_precision(device, config["trainer"]["precision"])
+    return device
+
+
+def _machine(device: torch.device, clock: str) -> Report:
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "clock": settings.clock,
+        "clock": clock,
         "versions": provenance.versions(),
     }
 
 
-def _step(subject: Subject, settings: Settings, stopwatch: Stopwatch) -> dict[str, Any]:
-    passes = passes_of(subject.trainer, subject.step)
-    alone = bare(subject.trainer, passes)
-    alone()
-    steps, floors = stopwatch.in_turn([subject.step, alone], settings.steps)
-    clock = Clock(stopwatch.wait, stopwatch.now)
-    with clocked(subject.trainer, clock):
-        for _ in range(settings.steps * subject.whole_turn()):
-            subject.step()
-    total, seconds = sum(clock.seconds.values()), median(steps)
-    return {
-        "step_seconds": seconds,
-        "samples_per_step": subject.samples,
-        "images_per_second": subject.samples / seconds,
-        "shares": {part: clock.seconds[part] / total for part in PARTS},
-        "floor": {
-            "seconds": median(floors),
-            "step_over_floor": median(step / floor for step, floor in zip(steps, floors, strict=True)),
-            "passes": [_described(each) for each in passes],
-        },
-    }
+def _seconds(function: Callable[[], object], repeats: int, clock: str, device: torch.device) -> float:
+    """Seconds of one call, on the clock of the name; a GPU is waited for at both ends, so that its work is in it."""
+    gpu = device.type == "cuda"
+    now = time.process_time if clock == "cpu" and not gpu else time.perf_counter
+    wait = partial(torch.cuda.synchronize, device) if gpu else lambda: None
+    wait()
+    began = now()
+    for _ in range(repeats):
+        function()
+    wait()
+    return (now() - began) / repeats
 
 
-def _described(each: Pass) -> dict[str, Any]:
-    kind = "forward and backward" if each.learns else "forward"
-    network = "network" if each.is_network else "decoder"
-    return {"of": network, "images": each.images, "kind": kind, "mode": "train" if each.training else "eval"}
-
-
-def _waits(subject: Subject, device: torch.device) -> dict[str, Any]:
-    found: dict[str, Any] = {"operators": sorted(set(waits_within(subject.step)))}
-    if device.type == "cuda":
-        found["cuda"] = first_wait_on_gpu(subject.step, device)
-    return found
-
-
-def _utilisation(
-    subject: Subject, seconds: float, precision: str, settings: Settings, device: torch.device
-) -> dict[str, Any]:
-    with FlopCounterMode(display=False) as counter:
-        subject.step()
-    tflops = counter.get_total_flops() / seconds / 1e12
-    found: dict[str, Any] = {"flops_per_step": counter.get_total_flops(), "tflops": tflops}
-    peak = settings.peak_tflops
-    if peak is None and device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        peak = PEAK_TFLOPS.get(known_card(name), {}).get(precision)
-    if peak is not None:
-        found |= {"peak_tflops": peak, "mfu": tflops / peak}
-    return found
+def first_wait_on_gpu(step: Callable[[], object], device: torch.device) -> str | None:
+    """What CUDA says of the first wait within a step; None where there is none."""
+    torch.cuda.synchronize(device)
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    return None
 
 
 def known_card(name: str) -> str:
@@ -149,35 +150,32 @@ def known_card(name: str) -> str:
     return next((card for card in PEAK_TFLOPS if card in words and not LESS & set(words)), "")
 
 
-def _arrangements(
-    chosen: Sequence[Arrangement],
-    config: Config,
-    data: Any,
-    subject: Subject,
-    settings: Settings,
-    stopwatch: Stopwatch,
-) -> list[dict[str, Any]]:
-    """Seconds of the step in each arrangement, and as a share of the step as configured, round by round."""
-    ready: list[tuple[Arrangement, Subject]] = []
-    failed: list[dict[str, Any]] = []
-    for arrangement in chosen:
-        try:
-            with time_limit(arrangement.limit):
-                made = Subject(arrangement.config(config), data, subject.trainer.device, subject.epoch)
-                arrangement.prepare(made.trainer)
-                _warm(made)
-        except (InputError, TimeoutError) as error:
-            failed.append({"name": arrangement.name, "not_measured": str(error)})
-        else:
-            ready.append((arrangement, made))
-    taken = stopwatch.in_turn([subject.step, *(made.step for _, made in ready)], settings.steps)
-    own = taken[0]
-    rows = [
-        {
-            "name": arrangement.name,
-            "step_seconds": median(seconds),
-            "of_the_step": median(one / other for one, other in zip(seconds, own, strict=True)),
-        }
-        for (arrangement, _), seconds in zip(ready, taken[1:], strict=True)
+def text(report: Report) -> str:
+    """The report of a step for a screen."""
+    lines = [
+        _device_line(report),
+        f"step     {1000 * report['step_seconds']:.1f} ms, {report['images_per_second']:.1f} images a second "
+        f"({report['samples_per_step']} a step)",
+        f"memory   {report['peak_memory_mb']:.0f} MiB at most",
+        f"rate     {report['tflops']:.3f} TFLOP/s" + (f", MFU {report['mfu']:.1%}" if "mfu" in report else ""),
+        *(f"part     {share:6.1%}  {part}: {PARTS[part]}" for part, share in report["shares"].items()),
+        f"passes   {report['passes']['share']:6.1%} of it all: of each step, with their gradients,",
+        *(f"         {each}" for each in report["passes"]["of_a_step"]),
+        *([f"waits    CUDA: {report['waits']}"] if report["waits"] else []),
     ]
-    return rows + failed
+    return "\n".join(lines)
+
+
+def neighbours_text(report: Report) -> str:
+    """The report of a search for neighbours for a screen."""
+    return (
+        f"{_device_line(report)}\n"
+        f"search   {report['seconds']:.2f} s: the {report['neighbours']} nearest neighbours of each of "
+        f"{report['samples']} samples by {report['features']} features\n"
+        f"memory   {report['memory_mb']:.0f} MiB more than before"
+    )
+
+
+def _device_line(report: Report) -> str:
+    machine = report["machine"]
+    return f"device   {machine['device']}, threads {machine['threads']}, {machine['clock']} time"

@@ -3,11 +3,9 @@
 All of it is a pure function of the two config groups and the files they name; no global random state is touched.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 
 from sanm.data import datasets, noise
-from sanm.data.noise._settings import seed_of
+from sanm.data.copies import Looked, check_not_all_alike, copies_among, looked_at
 from sanm.data.pixels import mean_and_std
 from sanm.data.types import (
     UNKNOWN,
@@ -33,9 +31,10 @@ from sanm.data.types import (
 )
 from sanm.errors import InputError
 
-__all__ = ["UNKNOWN", "Data", "Images", "LabelTask", "LabeledImages", "Source", "TrainingSet", "prepare"]
+__all__ = ["UNKNOWN", "Data", "Images", "LabelTask", "LabeledImages", "Source", "TrainingSet"]
 
 SUBSET_SEED = 20_000  # constant: every run, whatever its seed, sees the same subset
+TRUSTED_SEED = 40_000  # with the noise seed, as the validation split
 VALIDATION_SEED = 30_000  # with the noise seed: the split is redrawn exactly when the noise is
 
 
@@ -44,22 +43,33 @@ def prepare(data: Mapping[str, Any], noise_settings: Mapping[str, Any], cache_di
 
     ``data`` and ``noise_settings`` are the config's groups of these names; ``cache_dir`` takes decoded images that
     cannot be kept beside the originals. The shipped labels count as the truth unless they are unverified and no noise
-    was put on them. Nothing is held out of a data set that has a validation part of its own. Raises InputError that
-    names the key or the file at fault.
+    was put on them. ``data.trusted`` samples keep their true label and are never held out. Nothing is held out of a
+    data set that has a validation part of its own. Raises InputError that names the key or the file at fault.
     """
     source = datasets.load(data, cache_dir)
     selected = balanced_subset(source.train.labels, data.get("subset"), "data.subset")
     decoded = source.train.decode(selected)  # what cannot be decoded is out before anything is indexed
+    check_not_all_alike(decoded.likeness, data.get("background"))
     task = _label_task(source, decoded, str(data["name"]))
-    given = noise.corrupt(task, noise_settings)
-    fraction = 0.0 if source.validation else data.get("validation", 0)
-    kept, held_out = validation_split(given, fraction, seed_of(noise_settings))
+    given, seed = noise.corrupt(task, noise_settings), noise_settings.get("seed", 0)
     truth = _truth(source, task, noise_settings["name"] != "none")
+    trusted = trusted_positions(truth, task.num_classes, data.get("trusted"), seed)
+    if truth is not None:
+        given[trusted] = truth[trusted]
+    fraction = 0.0 if source.validation else data.get("validation", 0)
+    doubted = np.setdiff1d(np.arange(len(given)), trusted)
+    kept, held_out = validation_split(given[doubted], fraction, seed)
+    kept, held_out = np.sort(np.concatenate([trusted, doubted[kept]])), doubted[held_out]
     held = LabeledImages(rows(decoded.images, held_out), torch.from_numpy(given[held_out])) if len(held_out) else None
-    validation, bad_validation = _part(source.validation, None, "")
-    test, bad_test = _part(source.test, data.get("test_subset"), "data.test_subset")
+    names = source.class_names
+    looked = [
+        looked_at(name, source.train, decoded, given, names, chosen)
+        for name, chosen in (("train", kept), ("validation", held_out))
+    ]
+    validation, bad_validation = _part("validation", source.validation, None, names, looked)
+    test, bad_test = _part("test", source.test, data.get("test_subset"), names, looked)
     found = Data(
-        train=_training_set(source, task, kept, given),
+        train=_training_set(source, task, kept, given, trusted),
         validation=validation or held,
         validation_labels=_kind_of_validation(source, held, noise_settings["name"] != "none"),
         test=test,
@@ -68,22 +78,31 @@ def prepare(data: Mapping[str, Any], noise_settings: Mapping[str, Any], cache_di
         per_class_noise=None if truth is None else _noise_per_class(given[kept], truth[kept], task.num_classes),
         selected_labels=torch.from_numpy(given),
         left_out=(*source.left_out, *decoded.left_out, *bad_validation, *bad_test),
+        copies=copies_among(looked),
     )
     _say_what_is_missing(found, str(data["name"]))
     return found
+
+
+def check_enough_images(data: Data, config: Mapping[str, Any], group: str) -> None:
+    """Raises InputError when a batch of the ``group``'s size, ``trainer`` or ``pretrain``, cannot be filled."""
+    count, batch_size = len(data.train.given_labels), config[group]["batch_size"]
+    if count < batch_size:
+        raise InputError(
+            f"data={config['data']['name']} has {count} training images, fewer than one batch: "
+            f"lower {group}.batch_size={batch_size}"
+        )
 
 
 def balanced_subset(labels: Labels, size: int | None, key: str) -> Labels:
     """Ascending positions of ``size`` samples, as many of each class as class sizes allow; None means all.
 
     A pure function of labels and size; a larger subset contains the smaller one of the same labels. Raises InputError
-    naming ``key`` when the size is not a count between the number of classes and the number of samples.
+    naming ``key`` when the size is not between the number of classes and the number of samples.
     """
     if size is None:
         return np.arange(len(labels), dtype=np.int64)
     classes, counts = np.unique(labels, return_counts=True)
-    if isinstance(size, bool) or not isinstance(size, int):
-        raise InputError(f"{key}={size}: must be a whole number, or null for all samples")
     if size > len(labels):
         raise InputError(f"{key}={size}: there are only {len(labels)} samples; lower it or set it to null for all")
     if size < len(classes):
@@ -99,14 +118,17 @@ def validation_split(given_labels: Labels, fraction: float, seed: int) -> tuple[
     """Ascending positions to train on and to hold out, stratified by given label.
 
     ``fraction`` lies in [0, 0.5]; every class keeps at least one training sample. Raises InputError naming
-    data.validation for another fraction, or one so small that no sample is held out.
+    data.validation for one so small that no sample is held out.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 0.5:
-        raise InputError(f"data.validation={fraction}: must be a number in [0, 0.5]")
     if fraction == 0:
         return np.arange(len(given_labels), dtype=np.int64), np.empty(0, dtype=np.int64)
     classes, counts = np.unique(given_labels, return_counts=True)
     quotas = _proportional_quotas(counts, fraction)
+    if counts.max() < 2:
+        raise InputError(
+            f"data.validation={fraction}: every class keeps a training sample, and of {len(classes)} classes none has "
+            "two: set it to 0 for no validation split"
+        )
     if quotas.sum() == 0:
         raise InputError(
             f"data.validation={fraction} of {len(given_labels)} training samples is not one sample: "
@@ -116,6 +138,27 @@ def validation_split(given_labels: Labels, fraction: float, seed: int) -> tuple[
     for label, quota in zip(classes, quotas, strict=True):
         held_out[_shuffled_members(given_labels, label, VALIDATION_SEED, seed)[:quota]] = True
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def trusted_positions(truth: Labels | None, num_classes: int, size: int | None, seed: int) -> Labels:
+    """Ascending positions of ``size`` samples whose true label is known, as many of each class; None means none.
+
+    Raises InputError naming data.trusted where there are not so many true labels.
+    """
+    if size is None:
+        return np.empty(0, dtype=np.int64)
+    known = np.empty(0, dtype=np.int64) if truth is None else np.flatnonzero((truth >= 0) & (truth < num_classes))
+    if truth is None or size >= len(known):
+        raise InputError(
+            f"data.trusted={size}: of this data {len(known)} true labels are known, and some samples have to be left "
+            "that are not trusted; lower it, or set it to null and choose a method that needs none"
+        )
+    classes, counts = np.unique(truth[known], return_counts=True)
+    members = [
+        _shuffled_members(truth, label, TRUSTED_SEED, seed)[:quota]
+        for label, quota in zip(classes, _even_quotas(counts, size), strict=True)
+    ]
+    return np.sort(np.concatenate(members))
 
 
 def _shuffled_members(labels: Labels, label: int, *seeds: int) -> Labels:
@@ -149,11 +192,16 @@ def _proportional_quotas(counts: Labels, fraction: float) -> Labels:
     return quotas
 
 
-def _part(part: Part | None, size: int | None, key: str) -> tuple[LabeledImages | None, tuple[LeftOut, ...]]:
+def _part(
+    name: str, part: Part | None, size: int | None, names: Sequence[str], looked: list[Looked]
+) -> tuple[LabeledImages | None, tuple[LeftOut, ...]]:
+    """A part that is not trained on, and what of it is left out; its images are added to those looked at."""
     if part is None:
         return None, ()
-    found = part.decode(balanced_subset(part.labels, size, key))
-    return LabeledImages(found.images, torch.from_numpy(part.labels[found.positions])), found.left_out
+    found = part.decode(balanced_subset(part.labels, size, f"data.{name}_subset"))
+    labels = part.labels[found.positions]
+    looked.append(looked_at(name, part, found, labels, names, np.arange(len(labels))))
+    return LabeledImages(found.images, torch.from_numpy(labels)), found.left_out
 
 
 def _label_task(source: Source, decoded: Decoded, dataset: str) -> LabelTask:
@@ -172,7 +220,7 @@ def _label_task(source: Source, decoded: Decoded, dataset: str) -> LabelTask:
     )
 
 
-def _training_set(source: Source, task: LabelTask, kept: Labels, given: Labels) -> TrainingSet:
+def _training_set(source: Source, task: LabelTask, kept: Labels, given: Labels, trusted: Labels) -> TrainingSet:
     index = task.index[kept]
     return TrainingSet(
         images=rows(task.images(), kept),
@@ -183,6 +231,7 @@ def _training_set(source: Source, task: LabelTask, kept: Labels, given: Labels) 
         class_names=task.class_names,
         mean=task.mean,
         std=task.std,
+        trusted=torch.from_numpy(np.isin(kept, trusted)) if len(trusted) else None,
     )
 
 

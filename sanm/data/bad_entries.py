@@ -1,7 +1,5 @@
 """Entries of a data set that cannot be used: refused in one line, or left out where that is asked for."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 

@@ -1,8 +1,5 @@
 """Pixel statistics for data sets that have no agreed ones."""
 
-from __future__ import annotations
-
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,7 @@ from torch import Tensor
 from sanm.data.stored import StoredImages
 from sanm.data.types import Pixels
 from sanm.errors import InputError
-from sanm.files import write_atomically
+from sanm.files import read_json, write_json
 
 MeanAndStd = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -33,9 +30,8 @@ def mean_and_std(images: Pixels) -> MeanAndStd:
     kept = _kept(images, file)
     if chosen not in kept:
         kept[chosen] = _counted(images)
-        text = json.dumps({"array": file, "mean_and_std": kept}).encode()
         with suppress(InputError, OSError):  # a disk that takes nothing more: they are counted again
-            write_atomically(_place(images), lambda handle: handle.write(text))
+            write_json(_place(images), {"array": file, "mean_and_std": kept})
     mean, std = kept[chosen]
     return tuple(mean), tuple(std)
 
@@ -46,11 +42,8 @@ def _place(images: StoredImages) -> Path:
 
 def _kept(images: StoredImages, file: list[int]) -> dict[str, Any]:
     """Statistics of selections of that file, by the hash of which they are."""
-    with suppress(OSError, ValueError, TypeError, KeyError):  # absent or damaged: as good as none
-        found = json.loads(_place(images).read_text())
-        if found["array"] == file:
-            return dict(found["mean_and_std"])
-    return {}
+    found = read_json(_place(images))
+    return dict(found["mean_and_std"]) if found and found["array"] == file else {}
 
 
 def _counted(images: Pixels) -> MeanAndStd:

@@ -1,7 +1,5 @@
 """Images on their way from where they lie to where they are used, batch by batch, read ahead of their use."""
 
-from __future__ import annotations
-
 import ctypes
 import math
 import os
@@ -22,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from sanm.data.stored import Positions
 from sanm.data.types import Pixels
 from sanm.errors import ReadingError
-from sanm.several import processes
+from sanm.machine.several import processes
 
 AHEAD = 2
 """Batches that each process has read, or is reading, before they are asked for."""
@@ -32,7 +30,7 @@ SIGNALLED = 1.0
 LOST = "DataLoader worker"
 """How torch's messages begin when one has died."""
 DIE_WITH_PARENT = 1  # prctl's name for it, linux/prctl.h
-STOPPING = (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+STOPPING = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 Request = tuple[int, Positions]  # which images, and of them the batch
 Answer = Tensor | ReadingError

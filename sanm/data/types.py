@@ -1,7 +1,5 @@
 """The values that travel between a data set, a noise model and a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +18,10 @@ UNKNOWN = -1
 
 
 Pixels = Tensor | StoredImages
-"""uint8 ``[N, C, H, W]``: in memory, or on the disk. Both have a shape, and give what is at positions, or all of it."""
+"""uint8 ``[N, C, H, W]``: in memory, or on the disk. Both have a shape, and give what is at positions, or all of it.
+
+A frozen backbone's features stand in their place as float ``[N, D, 1, 1]``, in memory.
+"""
 
 
 class LeftOut(NamedTuple):
@@ -30,12 +31,22 @@ class LeftOut(NamedTuple):
     reason: str
 
 
+class Copy(NamedTuple):
+    """One of several names of an image that is in the data more than once."""
+
+    image: int  # the same number for all names of one
+    part: str  # train, validation or test
+    key: str
+    label: str
+
+
 class Decoded(NamedTuple):
     """Images of some samples of a part."""
 
     images: Pixels  # [m, C, H, W]
     positions: Labels  # [m] which of the samples asked for these are, in their order
     left_out: tuple[LeftOut, ...]  # the others
+    likeness: tuple[str, ...] = ()  # [m] the same for images that show the same; empty where nobody has looked
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +125,14 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet(Images):
-    """All that training may see; the true labels are not in it."""
+    """All that training may see; no true labels are in it but those that ``data.trusted`` says are."""
 
     given_labels: Tensor  # [N] int64
     index: Tensor  # [N] int64, positions in the full training set, ascending
     keys: tuple[str, ...]
     num_classes: int
     class_names: tuple[str, ...]
+    trusted: Tensor | None = None  # [N] bool, whose given label is known to be true; None: of nobody
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,3 +156,4 @@ class Data:
     selected_labels: Tensor  # [n] given labels of all selected samples, held out or not: what a noise file holds
     validation_labels: str | None = None  # true | noisy: as the training labels are | given: as shipped, not verified
     left_out: tuple[LeftOut, ...] = ()
+    copies: tuple[Copy, ...] = ()  # by image: all that are there more than once, pixel by pixel

@@ -4,15 +4,13 @@ The file is run once, on images of noise, before it is written. Exit statuses: 0
 from what torch says, 2 bad input; nothing is written then.
 """
 
-from __future__ import annotations
-
 import sys
-import warnings
 from argparse import Namespace
 from pathlib import Path
 
-from sanm.command_line import Parser, check_output, exit_status
-from sanm.run import FAILED, show_warning
+from sanm.run import FAILED
+from sanm.terminal import output
+from sanm.terminal.command_line import Parser, check_output, exit_status
 
 FORMATS = ("onnx", "torch_export")
 INPUTS = ("float32", "uint8")
@@ -24,7 +22,6 @@ TOLERANCE = 1e-4
 
 def main(arguments: list[str] | None = None) -> int:
     """Export what the command line names; returns the exit status."""
-    warnings.showwarning = show_warning
     return exit_status(lambda: _answer(_parser().parse_args(arguments)))
 
 
@@ -49,25 +46,25 @@ def _answer(options: Namespace) -> int:
     from importlib import import_module
 
     from sanm.export.graph import Graph
-    from sanm.files import write_atomically
-    from sanm.model_file import model_path, read_model
+    from sanm.files import write_bytes
+    from sanm.trained_model import model_path, read_model
 
     written = import_module(f"sanm.export.{options.format}")
     source = model_path(options.model)
     out = Path(options.out).expanduser() if options.out else source.with_suffix(written.EXTENSION)
     check_output(out, options.overwrite, [source])
     graph = Graph(read_model(source), options.input)
-    print(f"model    {graph.model.line()}", flush=True)
+    output.say(f"model    {graph.model.line()}")
     images = graph.random_images(CHECKED)
     file = written.exported(graph, images[:2], graph.metadata())
     found = written.probabilities(file, images)
     difference = None if found is None else float((found - graph(images)).abs().max())
     if difference is not None and not difference <= TOLERANCE:
-        print(f"failed   the file's probabilities differ from torch's by up to {difference:.1e}", file=sys.stderr)
+        output.complain(f"failed   the file's probabilities differ from torch's by up to {difference:.1e}")
         return FAILED
-    write_atomically(out, lambda handle: handle.write(file))
+    write_bytes(out, file)
     print(f"done     {out}: {len(file) / 1e6:.2f} MB; {graph.signature()}")
-    print(_checked(difference), flush=True)
+    output.say(_checked(difference))
     return 0
 
 

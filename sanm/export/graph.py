@@ -1,14 +1,12 @@
 """What is exported: pixels in, class probabilities out, with nothing left to do before or after."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sanm.model_file import TrainedModel
+from sanm.trained_model import TrainedModel
 
 INPUT, OUTPUT = "images", "probabilities"
 KINDS = {"float32": "values in [0, 1]", "uint8": "values 0..255"}

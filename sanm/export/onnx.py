@@ -1,7 +1,5 @@
 """ONNX, for onnxruntime and whatever else runs it. The metadata are the model's properties."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 The metadata are its extra files, a name each.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 

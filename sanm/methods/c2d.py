@@ -8,7 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sanm.methods.dividemix import DivideMix
-from sanm.types import Network, Step
+from sanm.network import Network
+from sanm.step import Step
 
 MARGIN = 1e-5
 
@@ -35,7 +36,7 @@ class ContrastToDivide(DivideMix):
 
     def after_backward(self, network: Network, step: Step) -> None:
         if self.warming_up(step.epoch):
-            nn.utils.clip_grad_norm_(network.parameters(), self.settings["clip_norm"])
+            nn.utils.clip_grad_norm_(network.own_parameters(), self.settings["clip_norm"])
 
 
 METHOD = ContrastToDivide

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from sanm.methods import Method, noise_rate
-from sanm.types import Network, Step
+from sanm.network import Network
+from sanm.step import Step, Task
 
 
 class RobustEarlyLearning(Method):
-    def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
+    def __init__(self, settings: Mapping[str, Any], task: Task) -> None:
         """Raises InputError when the noise rate is not known."""
-        super().__init__(settings, num_samples, num_classes, batch_size)
+        super().__init__(settings, task)
         self.share_critical = 1 - noise_rate(settings)
 
     @torch.no_grad()
@@ -29,7 +30,7 @@ class RobustEarlyLearning(Method):
         Biases and batch norms learn as they are. The decay is the optimizer's (L2) in the published code; the paper's
         is L1, which ``l1_decay`` adds to the gradient of every such weight.
         """
-        weights = [each for each in network.parameters() if each.dim() in (2, 4) and each.grad is not None]
+        weights = [each for each in network.own_parameters() if each.dim() in (2, 4) and each.grad is not None]
         gradients = [each.grad for each in weights if each.grad is not None]
         share = self.share_critical
         importances = [(weight * gradient).abs() for weight, gradient in zip(weights, gradients, strict=True)]

@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import cycle
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sanm.methods import Method, shuffled, soft_cross_entropy
-from sanm.mix import mixup
-from sanm.types import Batch, Draw, Forward, Look, Random, Step
+from sanm.methods import Method, soft_cross_entropy
+from sanm.parts.batches import endless, shuffled
+from sanm.parts.mixup import mixup
+from sanm.parts.some_rows import labeled_rows
+from sanm.step import Batch, Draw, Forward, Look, Step
 
 
 class DivideMix(Method):
-    turns = ((0,), (1,))
+    turns: ClassVar[tuple[tuple[int, ...], ...]] = ((0,), (1,))
     divides_after_warm_up = True
+
+    def warm_up_epochs(self) -> int:
+        return int(self.settings["warm_up"])
+
+    def warming_up(self, epoch: int) -> bool:
+        return epoch < self.warm_up_epochs()
 
     def num_views(self, epoch: int) -> int:
         return 1 if self.warming_up(epoch) else super().num_views(epoch)
@@ -52,7 +58,7 @@ class DivideMix(Method):
         With nothing left unlabeled the batches are labeled ones alone.
         """
         if self.warming_up(step.epoch):
-            return [Draw(index, len(index)) for index in shuffled(len(clean), 2 * self.batch_size, step.random)]
+            return [Draw(index, len(index)) for index in shuffled(len(clean), self.warm_up_batch(), step.random)]
         keeps = self.keeps_label(clean, step.epoch).cpu()
         if int(keeps.sum()) <= self._fewest_labeled(clean):
             warnings.warn(
@@ -61,6 +67,10 @@ class DivideMix(Method):
         labeled = shuffled(keeps.nonzero()[:, 0], self.batch_size, step.random)
         unlabeled = endless((~keeps).nonzero()[:, 0], self.batch_size, step.random)
         return [Draw(torch.cat([index, next(unlabeled)]), len(index)) for index in labeled]
+
+    def warm_up_batch(self) -> int:
+        """How many samples a step of the warm-up sees."""
+        return 2 * self.batch_size
 
     def believe(self, batch: Batch, look: Look, step: Step) -> Tensor:
         if self.warming_up(step.epoch):
@@ -78,18 +88,30 @@ class DivideMix(Method):
         mixed = self.mixed(batch, step)
         logits = forward(mixed.x)
         probs = logits.softmax(-1)
-        supervised = soft_cross_entropy(logits, mixed.y)
+        supervised = self.supervised(logits, mixed.y)
         unsupervised = (probs - mixed.y).square().mean(-1)
         share_labeled = mixed.num_labeled / len(mixed.index)
         share_unlabeled = max(1 - share_labeled, 1 / len(mixed.index))  # no such row: the divisor does not matter
         per_row = torch.where(
             mixed.labeled, supervised / share_labeled, self._ramp(step) * unsupervised / share_unlabeled
         )
-        return per_row + uniform_prior_penalty(probs)
+        return per_row + self.penalty(probs)
+
+    def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss ``[V, B]`` of labeled rows."""
+        return soft_cross_entropy(logits, targets)
+
+    def penalty(self, probs: Tensor) -> Tensor | float:
+        """What is added to the loss, given predictions ``[V, B, K]``."""
+        return uniform_prior_penalty(probs)
+
+    def alpha(self, step: Step) -> float:
+        """Mixup's Beta(alpha, alpha)."""
+        return float(self.settings["alpha"])
 
     def mixed(self, batch: Batch, step: Step) -> Batch:
         """What the loss is taken of: every view mixed with another one of the whole batch."""
-        mixed = mixup(batch, self.settings["alpha"], step.random)
+        mixed = mixup(batch, self.alpha(step), step.random)
         return mixed if self.learns_from_unlabeled() else labeled_rows(mixed)
 
     def learns_from_unlabeled(self) -> bool:
@@ -97,7 +119,7 @@ class DivideMix(Method):
         return bool(self.settings["unlabeled_rows"])
 
     def _ramp(self, step: Step) -> float:
-        grown = (step.progress - self.settings["warm_up"]) / self.settings["ramp_up"]
+        grown = (step.progress - self.warm_up_epochs()) / self.settings["ramp_up"]
         return float(self.settings["lambda_u"]) * min(max(grown, 0.0), 1.0)
 
     def _warm_up_losses(self, forward: Forward, batch: Batch) -> Tensor:
@@ -106,27 +128,6 @@ class DivideMix(Method):
         if self.settings["confidence_penalty"]:
             losses = losses + (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)  # negative entropy
         return losses
-
-
-def endless(positions: Tensor, batch_size: int, random: Random) -> Iterator[Tensor]:
-    """Batches of shuffled positions, reshuffled at each end; empty batches for ever when there are no positions."""
-    if not len(positions):
-        yield from cycle([positions])
-    while True:
-        yield from shuffled(positions, batch_size, random)
-
-
-def labeled_rows(batch: Batch) -> Batch:
-    """The rows that keep their given label, which come first."""
-    n = batch.num_labeled
-    return replace(
-        batch,
-        index=batch.index[:n],
-        x=batch.x[:, :n],
-        y=batch.y[:, :n],
-        clean=batch.clean[:n],
-        labeled=batch.labeled[:n],
-    )
 
 
 def sharpen(probs: Tensor, temperature: float) -> Tensor:

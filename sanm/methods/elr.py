@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 
 from sanm.methods import Method, soft_cross_entropy
-from sanm.types import Batch, Forward, Step
+from sanm.step import Batch, Forward, Step, Task
 
 SMALLEST_PROBABILITY = 1e-4
 
 
 class EarlyLearningRegularisation(Method):
-    def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
-        super().__init__(settings, num_samples, num_classes, batch_size)
+    def __init__(self, settings: Mapping[str, Any], task: Task) -> None:
+        super().__init__(settings, task)
         self.memory: Tensor
-        self.register_buffer("memory", torch.zeros(num_samples, num_classes))
+        self.register_buffer("memory", torch.zeros(len(task.given), task.num_classes))
 
     def losses(self, forward: Forward, batch: Batch, step: Step) -> Tensor:
         """The memory follows the predictions for the method's own views; masked views are held to it like them."""
         logits = forward(batch.x)
         probs = bounded(logits.softmax(-1))
-        seen = probs.detach()[: self.num_views(step.epoch)].mean(0)
+        seen = bounded(batch.seen_of_own(probs))
         remembered = remember(self.memory, batch.index, seen / seen.sum(-1, keepdim=True), self.settings["beta"])
         return soft_cross_entropy(logits, batch.y) + self.settings["lambda_elr"] * disagreement(remembered, probs)
 

@@ -12,20 +12,22 @@ from torch import Tensor, nn
 
 from sanm.methods import Method, soft_cross_entropy
 from sanm.methods.elr import bounded, disagreement, remember
-from sanm.mix import draw_mix
-from sanm.types import Batch, Forward, Look, Network, Step
+from sanm.network import Network
+from sanm.parts.average import follow
+from sanm.parts.mixup import draw_mix
+from sanm.step import Batch, Forward, Look, Step, Task
 
 
 class EarlyLearningRegularisationPlus(Method):
     turns = ((0,), (1,))
 
-    def __init__(self, settings: Mapping[str, Any], num_samples: int, num_classes: int, batch_size: int) -> None:
-        super().__init__(settings, num_samples, num_classes, batch_size)
+    def __init__(self, settings: Mapping[str, Any], task: Task) -> None:
+        super().__init__(settings, task)
         self.memory: Tensor
-        self.register_buffer("memory", torch.zeros(2, num_samples, num_classes))
+        self.register_buffer("memory", torch.zeros(2, len(task.given), task.num_classes))
         self.averages = nn.ModuleList()
 
-    def adopt(self, networks: Sequence[Network]) -> None:
+    def attach(self, networks: Sequence[Network], example: Tensor) -> None:
         """The averages stay in train mode: they predict by the statistics of the batch, as published."""
         self.averages.extend(deepcopy(network).requires_grad_(False).train() for network in networks)
 
@@ -48,17 +50,17 @@ class EarlyLearningRegularisationPlus(Method):
         weight = self.settings["lambda_elr"] * grown(self._steps(step), self.settings["lambda_ramp"])
         return soft_cross_entropy(logits, labels) + weight * disagreement(remembered, bounded(logits.softmax(-1)))
 
-    @torch.no_grad()
     def after_step(self, networks: Sequence[Network], step: Step) -> None:
-        """The network's average follows it: closely at first, slowly later. Statistics are not averaged."""
+        """The network's average follows it: closely at first, slowly later. Statistics are not averaged.
+
+        The published code counts the step that has just been taken twice.
+        """
         keep = self.settings["average"] * grown(self._steps(step) + 1, self.settings["average_ramp"])
-        averages: list[Tensor] = list(self.averages[step.network].parameters())
-        followed: list[Tensor] = list(networks[step.network].parameters())
-        torch._foreach_lerp_(averages, followed, 1 - keep)
+        follow(self.averages[step.network], networks[step.network], keep)
 
     def _steps(self, step: Step) -> int:
-        """Steps that the network has taken before this one."""
-        return round(step.progress * math.ceil(self.epoch_samples / self.batch_size))
+        """Steps that the network has taken, this one among them."""
+        return round(step.progress * math.ceil(self.epoch_samples / self.batch_size)) + 1
 
 
 def grown(steps: int, ramp: int) -> float:

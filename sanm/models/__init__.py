@@ -1,6 +1,7 @@
 """Networks: a file here is a network, its name is the config's ``model.name``.
 
-Each has ``build(settings, channels, num_classes)``, and ``SMALLEST`` if it needs images of so many pixels a side.
+Each has ``build(settings, channels, num_classes)``, ``SMALLEST`` if it needs images of so many pixels a side, and
+``normalisation(settings, channels)`` if it says itself what images are normalised by.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from sanm.errors import InputError
-from sanm.types import Network
+from sanm.network import Network
 
 
 def build(settings: Mapping[str, Any], channels: int, num_classes: int, size: tuple[int, int] | None = None) -> Network:
@@ -27,3 +28,9 @@ def build(settings: Mapping[str, Any], channels: int, num_classes: int, size: tu
         )
     network: Network = module.build(settings, channels, num_classes)
     return network
+
+
+def normalisation(settings: Mapping[str, Any], channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and deviation ``[C]`` that the network asks for, of pixels in [0, 1]; None: the data's are as good."""
+    asked = getattr(import_module(f"{__name__}.{settings['name']}"), "normalisation", None)
+    return asked(settings, channels) if asked else None

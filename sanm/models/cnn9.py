@@ -6,17 +6,20 @@ after each; maximum pooling and dropout of channels after the third and the sixt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sanm.several.passes import part_of
-from sanm.types import Network
+from sanm.machine.several.passes import part_of
+from sanm.network import Network
 
 SMALLEST = 28
 """Pixels a side. The two poolings leave a quarter, of which the unpadded convolutions take 6."""
+
+STAGE_ENDS = (2, 7, 12)
+"""Places in the sequence of the last layer before each pooling, and of the last of all."""
 
 SLOPE = 0.01
 LARGEST_SEED = 2**63 - 1
@@ -72,9 +75,12 @@ class CNN9(Network):
         )  # fmt: skip
         self.classifier = nn.Linear(128, num_classes)
 
-    def features(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.layers(x)
-        return maps
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        maps = x
+        for position, each in enumerate(self.layers):
+            maps = each(maps)
+            if position in STAGE_ENDS:
+                yield maps
 
 
 def build(settings: Mapping[str, Any], channels: int, num_classes: int) -> Network:

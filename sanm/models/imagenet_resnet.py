@@ -5,13 +5,13 @@ The stem is a 7x7 convolution of stride 2 and a maximum pooling, so that maps ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from sanm.errors import InputError
-from sanm.types import Network
+from sanm.network import Network
 
 SMALLEST = 32
 DEPTHS = (18, 34, 50)
@@ -29,11 +29,11 @@ class ImageNetResNet(Network):
         self.layer1, self.layer2, self.layer3, self.layer4 = whole.layer1, whole.layer2, whole.layer3, whole.layer4
         self.classifier = nn.Linear(whole.fc.in_features, num_classes)
 
-    def features(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
         maps = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = stage(maps)
-        return maps
+            yield maps
 
 
 def build(settings: Mapping[str, Any], channels: int, num_classes: int) -> Network:

@@ -7,14 +7,14 @@ the field's PreAct ResNet-18: 11,171,274 parameters for 10 classes, 11,217,444 f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sanm.errors import InputError
-from sanm.types import Network
+from sanm.network import Network
 
 
 def convolution(channels_in: int, channels_out: int, size: int, stride: int) -> nn.Conv2d:
@@ -38,6 +38,8 @@ class PreActBlock(nn.Module):
 
 
 class PreActResNet(Network):
+    activated = False
+
     def __init__(self, widths: list[int], blocks: list[int], channels: int, num_classes: int) -> None:
         super().__init__()
         self.stem = convolution(channels, widths[0], 3, 1)
@@ -50,11 +52,15 @@ class PreActResNet(Network):
                 stages.append(PreActBlock(previous, width, stride))
                 previous = width
         self.stages = nn.Sequential(*stages)
+        self.ends = [sum(blocks[: stage + 1]) - 1 for stage in range(len(blocks))]  # the last block of each stage
         self.classifier = nn.Linear(previous, num_classes)
 
-    def features(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.stages(relu(self.norm(self.stem(x))))
-        return maps
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        maps = relu(self.norm(self.stem(x)))
+        for position, block in enumerate(self.stages):
+            maps = block(maps)
+            if position in self.ends:
+                yield maps
 
 
 def build(settings: Mapping[str, Any], channels: int, num_classes: int) -> Network:

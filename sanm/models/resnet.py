@@ -7,14 +7,14 @@ published encoders fit. With widths 64, 128, 256, 512 for 10 classes: ResNet-18 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sanm.errors import InputError
-from sanm.types import Network
+from sanm.network import Network
 
 
 def convolution(channels_in: int, channels_out: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -87,11 +87,11 @@ class ResNet(Network):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def features(self, x: Tensor) -> Tensor:
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
         maps = relu(self.bn1(self.conv1(x)))
         for stage in self.stages:
             maps = self.get_submodule(stage)(maps)
-        return maps
+            yield maps
 
 
 def build(settings: Mapping[str, Any], channels: int, num_classes: int) -> Network:

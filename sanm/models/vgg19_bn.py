@@ -6,13 +6,13 @@ fully connected ones, since class activation maps ask for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from sanm.errors import InputError
-from sanm.types import Network
+from sanm.network import Network
 
 SMALLEST = 32
 """Pixels a side, which five poolings leave one of."""
@@ -31,9 +31,12 @@ class VGG19(Network):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def features(self, x: Tensor) -> Tensor:
-        maps: Tensor = self.layers(x)
-        return maps
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        maps = x
+        for each in self.layers:
+            maps = each(maps)
+            if isinstance(each, nn.MaxPool2d):
+                yield maps
 
 
 def build(settings: Mapping[str, Any], channels: int, num_classes: int) -> Network:

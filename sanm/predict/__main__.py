@@ -3,24 +3,19 @@
 Exit statuses: 0 predicted, 2 bad input; nothing is written then.
 """
 
-from __future__ import annotations
-
 import sys
 import time
-import warnings
 from argparse import Namespace
 from pathlib import Path
 
-from sanm.command_line import Parser, check_not_read, check_output, exit_status
 from sanm.errors import InputError
-from sanm.image_tree import is_image
-from sanm.run import show_warning
-from sanm.several.processes import check_alone
+from sanm.machine.several.processes import check_alone
+from sanm.terminal import output
+from sanm.terminal.command_line import Parser, check_not_read, check_output, exit_status
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Predict what the command line names; returns the exit status."""
-    warnings.showwarning = show_warning
     return exit_status(lambda: _answer(_parser().parse_intermixed_args(arguments)))
 
 
@@ -43,7 +38,9 @@ def _parser() -> Parser:
     parser.add_argument("--out", metavar="FILE", default="predictions.csv", help="default: %(default)s")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
     parser.add_argument(
-        "--skip_bad", action="store_true", help="leave out images that cannot be decoded, and name them"
+        "--skip_bad",
+        action="store_true",
+        help="leave out images that cannot be decoded and folders that cannot be listed, and name them",
     )
     parser.add_argument("--top", type=int, metavar="K", help="the K most probable classes, not a column for each class")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
@@ -59,27 +56,24 @@ def _parser() -> Parser:
 def _answer(options: Namespace) -> int:
     check_alone()
     out = Path(options.out).expanduser()
-    if is_image(out):
-        raise InputError(f"--out {out}: is called like an image, and a CSV file is written: give a name in .csv")
     check_output(out, options.overwrite, [Path(each).expanduser() for each in (options.model, *options.images)])
     if options.batch_size is not None and options.batch_size < 1:
         raise InputError(f"--batch_size {options.batch_size}: must be at least 1")
-    from sanm.data.augment import images_at_once
-    from sanm.experiment import choose_device
-    from sanm.model_file import model_path, read_model
+    from sanm.machine.device import choose_device
     from sanm.predict.image_list import listed
     from sanm.predict.predictions import predict
+    from sanm.trained_model import model_path, read_model
 
     source = model_path(options.model)
-    images = listed(options.images, options.root, options.column)
+    images = listed(options.images, options.root, options.column, options.skip_bad)
     check_not_read(out, [source, *(image.path for image in images)])
     model = read_model(source).to(choose_device(options.device))
-    print(f"model    {model.line()}", flush=True)
+    output.say(f"model    {model.line()}")
     began = time.perf_counter()
-    at_once = options.batch_size or images_at_once(model.crop_size)
+    at_once = options.batch_size or model.at_once
     left_out = predict(model, images, out, at_once, options.top, options.skip_bad)
     known = f" ({left_out} left out)" if left_out else ""
-    print(f"done     {out}: {len(images) - left_out} images{known}, {time.perf_counter() - began:.1f} s", flush=True)
+    output.say(f"done     {out}: {len(images) - left_out} images{known}, {time.perf_counter() - began:.1f} s")
     return 0
 
 

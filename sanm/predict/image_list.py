@@ -1,7 +1,6 @@
 """Which images a command line names: files, folders, and tables of files."""
 
-from __future__ import annotations
-
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from sanm.data.datasets.image_folder import check_names
 from sanm.errors import InputError
-from sanm.image_table import (
+from sanm.formats.image_table import (
     columns_named,
     delimiter_of,
     filled_lines,
@@ -18,7 +17,9 @@ from sanm.image_table import (
     is_file_name,
     table_text,
 )
-from sanm.image_tree import EXTENSIONS, files_below, is_image, no_images
+from sanm.formats.image_tree import EXTENSIONS, Tree, not_read, tree_below
+from sanm.formats.spreadsheet import unguarded
+from sanm.given_files import is_folder
 
 TABLES = (".csv", ".tsv")
 COLUMN = "file"
@@ -43,16 +44,19 @@ class ImageFile(NamedTuple):
     line: Line | None = None
 
 
-def listed(given: Sequence[str], root: str | None = None, column: str | None = None) -> list[ImageFile]:
+def listed(
+    given: Sequence[str], root: str | None = None, column: str | None = None, skip_bad: bool = False
+) -> list[ImageFile]:
     """The images of files, folders (by path) and tables (in their order), as often as they are named.
 
     Names in tables, which stand in ``column`` (None: ``file``), are relative to ``root`` (None: the table's folder).
-    Raises InputError for what is not there, for a folder without images, for a table without files, and for a root or
-    column without a table; warns about files in folders that are no images by their names.
+    Raises InputError for what is not there, for a folder without images or, unless bad ones are to be skipped, with one
+    below it that cannot be listed, for a table without files, and for a root or column without a table; warns about
+    what lies in folders and is left out.
     """
     places = [Path(each).expanduser() for each in given]
     _check_for_tables(places, root, column)
-    found = [image for place in places for image in _of_one(place, root, column or COLUMN)]
+    found = [image for place in places for image in _of_one(place, root, column or COLUMN, skip_bad)]
     check_names([image.name for image in found], Path.cwd())
     return found
 
@@ -61,21 +65,22 @@ def _check_for_tables(places: Sequence[Path], root: str | None, column: str | No
     for option, value in (("--root", root), ("--column", column)):
         if value is not None and not any(_is_table(place) for place in places):
             raise InputError(f"{option} {value}: is for tables ({' '.join(TABLES)}), and IMAGES has none: leave it out")
-    if root is not None and not Path(root).expanduser().is_dir():
+    if root is not None and not is_folder(Path(root).expanduser()):
         raise InputError(f"--root {root} is not a folder: give the one that the names in tables are relative to")
 
 
 def _is_table(place: Path) -> bool:
-    return place.suffix.lower() in TABLES and not place.is_dir()
+    return place.suffix.lower() in TABLES and not is_folder(place)
 
 
-def _of_one(place: Path, root: str | None, column: str) -> list[ImageFile]:
-    if place.is_dir():
-        files = sorted(files_below(place))
-        paths = [path for path in files if is_image(path)]
+def _of_one(place: Path, root: str | None, column: str, skip_bad: bool) -> list[ImageFile]:
+    if is_folder(place):
+        below = tree_below(place)
+        _refuse_or_name_closed(below, skip_bad)
+        paths = sorted(below.images())
         if not paths:
             raise InputError(f"{place} has no images ({' '.join(EXTENSIONS)}): give another folder, or the files")
-        if said := no_images(files, str(place)):
+        for said in not_read(below, str(place)):
             warnings.warn(said, stacklevel=4)
         return [ImageFile(str(path), path) for path in paths]
     if not place.exists():
@@ -83,6 +88,13 @@ def _of_one(place: Path, root: str | None, column: str) -> list[ImageFile]:
     if _is_table(place):
         return _in_table(place, Path(root).expanduser() if root else place.parent, column)
     return [ImageFile(str(place), place)]
+
+
+def _refuse_or_name_closed(below: Tree, skip_bad: bool) -> None:
+    for folder in below.unreadable:
+        if not skip_bad:
+            raise InputError(f"{folder.path} {folder.reason}: open it, or give --skip_bad to leave such out")
+        print(f"left out {folder.path} {folder.reason}", file=sys.stderr, flush=True)
 
 
 def _in_table(table: Path, root: Path, column: str) -> list[ImageFile]:
@@ -104,7 +116,8 @@ def _in_table(table: Path, root: Path, column: str) -> list[ImageFile]:
     for number, fields in lines:
         if len(fields) <= position or not is_file_name(fields[position]):
             raise InputError(f"{table}, line {number}: names no file; mend it, or remove it")
-        found.append(ImageFile(fields[position], root / fields[position], Line(table, number, root)))
+        name = unguarded(fields[position])
+        found.append(ImageFile(name, root / name, Line(table, number, root)))
     if not found:
         raise InputError(f"{table} names no files: it has a header alone")
     return found

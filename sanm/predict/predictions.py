@@ -1,11 +1,8 @@
 """From image files to a CSV file of predictions, a batch at a time."""
 
-from __future__ import annotations
-
-import csv
-import io
 import sys
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,9 +12,11 @@ from tqdm import tqdm
 
 from sanm.errors import InputError
 from sanm.files import write_atomically
-from sanm.model_file import TrainedModel
+from sanm.formats.spreadsheet import table_text
 from sanm.predict.decoding import DecodedBatch, check_input, decoded_batches
 from sanm.predict.image_list import ImageFile
+from sanm.terminal import output
+from sanm.trained_model import TrainedModel
 
 FIXED = ("file", "predicted_label", "predicted_class", "confidence")
 """As in ``label_quality.csv`` and what ``analysis.labels`` writes: a label is a name, a class its number."""
@@ -37,32 +36,49 @@ def predict(
     check_input(model)
     header = columns(model.class_names, top)
     left_out = 0
+    emptied: list[ImageFile] = []
 
     def write(handle: BinaryIO) -> None:
         nonlocal left_out
-        handle.write(_lines([header]))
+        handle.write(table_text([header]).encode())
         for batch in _shown(decoded_batches(images, model, batch_size), len(images)):
             _refuse_or_name(batch, skip_bad)
             left_out += len(batch.bad)
+            emptied.extend(batch.emptied)
             if batch.images:
-                handle.write(_lines(rows(batch.images, model.probabilities(batch.pixels), model.class_names, top)))
+                found = rows(batch.images, model.probabilities(batch.pixels), model.class_names, top)
+                handle.write(table_text(found).encode())
         if left_out == len(images):
             raise InputError(f"none of the {len(images)} images can be decoded: nothing is written")
 
     write_atomically(out, write)
+    if emptied:
+        warnings.warn(
+            f"{len(emptied)} of {len(images)} images are of one color as the model sees them, as they are transparent "
+            f"(the first: {emptied[0].path}): what is said of them says nothing",
+            stacklevel=2,
+        )
     return left_out
 
 
 def columns(class_names: Sequence[str], top: int | None) -> list[str]:
-    """What the columns are called: a class by its name, unless a column before it is called so.
+    """What the columns are called: a class by its name, unless another column is called so.
 
     Raises InputError when ``top`` is not a number of classes that there are.
     """
     if top is None:
-        return [*FIXED, *(f"{name} (class)" if name in FIXED else name for name in class_names)]
+        return [*FIXED, *(_column(name, (*FIXED, *class_names)) for name in class_names)]
     if not 1 <= top <= len(class_names):
         raise InputError(f"--top {top}: must be a number of classes, 1 to {len(class_names)}")
     return [*FIXED, *(f"{kind}_{rank + 1}" for rank in range(top) for kind in ("class", "probability"))]
+
+
+def _column(name: str, taken: Sequence[str]) -> str:
+    if name not in FIXED:
+        return name
+    while name in taken:
+        name += " (class)"
+    return name
 
 
 def rows(
@@ -85,17 +101,11 @@ def _number(probability: float) -> str:
     return f"{probability:.6f}"
 
 
-def _lines(found: Sequence[list[Any]] | Iterator[list[Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(found)
-    return text.getvalue().encode()
-
-
 def _refuse_or_name(batch: DecodedBatch, skip_bad: bool) -> None:
     for image, reason, remedy in batch.bad:
         if not skip_bad:
             raise InputError(f"{image.path} {reason}: {remedy}, or give --skip_bad to leave such out")
-        print(f"left out {image.path} {reason}", file=sys.stderr, flush=True)
+        output.complain(f"left out {image.path} {reason}")
 
 
 def _shown(batches: Iterator[DecodedBatch], total: int) -> Iterator[DecodedBatch]:
@@ -108,5 +118,5 @@ def _shown(batches: Iterator[DecodedBatch], total: int) -> Iterator[DecodedBatch
             done += len(batch.images) + len(batch.bad)
             bar.update(len(batch.images) + len(batch.bad))
             if not on_terminal and time.monotonic() - spoke > SILENCE:
-                print(f"predict  {done} of {total} images", flush=True)
+                output.say(f"predict  {done} of {total} images")
                 spoke = time.monotonic()

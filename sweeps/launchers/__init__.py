@@ -11,16 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sanm.cells import Cell
-from sanm.config import CONF
+from sanm.config.checks import CONF
 from sanm.errors import InputError
-from sweeps.states import Progress
-from sweeps.workers import Outcome
+
+if TYPE_CHECKING:  # a worker is a module of this package: what starts it is not to be imported before it
+    from sanm.grids.cells import Cell
+    from sweeps.grids.states import Progress
+    from sweeps.launchers.workers import Outcome
 
 LAUNCHERS = ("local", "parallel", "slurm")
 
@@ -53,16 +56,17 @@ def settings_of(words: Sequence[str]) -> tuple[ModuleType, Any]:
     try:
         typed.merge_with(given)
         typed.merge_with(OmegaConf.from_dotlist([word[7:] for word in words if word.startswith("launch.")]))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise InputError(_explained(error, option, list(typed))) from error
     settings = OmegaConf.to_object(typed)
     module.check(settings)
     return module, settings
 
 
-def _explained(error: OmegaConfBaseException, option: str, keys: list[Any]) -> str:
-    reason = str(error).partition("\n")[0]
-    return f"launch.{error.full_key}: {reason}; launch={option} has {', '.join(map(str, keys)) or 'no settings'}"
+def _explained(error: Exception, option: str, keys: list[Any]) -> str:
+    reason = " ".join(str(error).partition("full_key")[0].split())
+    key, known = getattr(error, "full_key", None) or "KEY=VALUE", ", ".join(map(str, keys)) or "no settings"
+    return f"launch.{key}: {reason}; launch={option} has {known}"
 
 
 def launch(cells: Sequence[Cell], words: Sequence[str], job: Job) -> Outcome:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sanm.cells import Cell
-from sweeps.workers import Outcome, Slot, Workers
+from sanm.grids.cells import Cell
+from sweeps.launchers.workers import Outcome, Slot, Workers
 
 if TYPE_CHECKING:
     from sweeps.launchers import Job

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sanm.cells import Cell
+from sanm.config.limits import Limit, check_number
 from sanm.errors import InputError
-from sweeps import machine
-from sweeps.report import Reporter
-from sweeps.workers import Outcome, Slot, Workers
+from sanm.grids.cells import Cell
+from sanm.terminal import output
+from sweeps.grids.report import Reporter
+from sweeps.launchers import machine
+from sweeps.launchers.workers import Outcome, Slot, Workers
 
 if TYPE_CHECKING:
     from sweeps.launchers import Job
 
 LOGS = ".launch"
+MOST_AT_ONCE = 1024
+"""More processes or threads than one machine has cores for."""
 
 
 @dataclass
@@ -28,9 +32,7 @@ class Settings:
 def check(settings: Settings) -> None:
     """Raises InputError for numbers that make no sense."""
     for key in ("slots", "threads"):
-        value = getattr(settings, key)
-        if value is not None and value < 1:
-            raise InputError(f"launch.{key}={value}: must be a number at least 1")
+        check_number(f"launch.{key}", getattr(settings, key), Limit(at_least=1, at_most=MOST_AT_ONCE))
 
 
 def launch(cells: Sequence[Cell], settings: Settings, job: Job) -> Outcome:
@@ -39,9 +41,9 @@ def launch(cells: Sequence[Cell], settings: Settings, job: Job) -> Outcome:
     slots = _slots(settings, gpus, job)
     warning = memory_warning(job.progress.peak_memory_mb(), settings.slots or 1 if gpus else len(slots), bool(gpus))
     if warning:
-        print(f"warning  {warning}", flush=True)
+        output.say(f"warning  {warning}")
     where = f"on GPU {', '.join(gpus)}" if gpus else "on the CPU"
-    print(f"launch   {len(slots)} at once {where}; their output is in {job.runs_dir / LOGS}", flush=True)
+    output.say(f"launch   {len(slots)} at once {where}; their output is in {job.runs_dir / LOGS}")
     return Workers(slots, Reporter(job.progress, len(slots)).ended, job.arguments).run(cells)
 
 

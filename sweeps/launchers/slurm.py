@@ -18,11 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanm.cells import Cell
+from sanm.config.limits import Limit, check_number
 from sanm.errors import InputError
-from sanm.run import MISSING, REQUEUE, stop_signals
-from sweeps.report import Reporter
-from sweeps.workers import TRIES, Outcome
+from sanm.grids.cells import Cell
+from sanm.machine.stopping import REQUEUE, stop_signals
+from sanm.run import MISSING
+from sanm.terminal import output
+from sweeps.grids.report import Reporter
+from sweeps.launchers.workers import TRIES, Outcome
 
 if TYPE_CHECKING:
     from sweeps.launchers import Job
@@ -34,6 +37,17 @@ ARRAY = 1000
 """Jobs in one array: Slurm's default limit is 1001."""
 GONE = 2
 """A job has left the queue when so many looks in a row did not find it."""
+
+
+RANGES = {
+    "gpus": Limit(at_least=0, at_most=1024),
+    "cpus": Limit(at_least=1, at_most=65_536),
+    "memory_gb": Limit(above=0, at_most=1_000_000),
+    "timeout_min": Limit(at_least=1, at_most=10_000_000),
+    "at_once": Limit(at_least=1, at_most=100_000),
+    "notice_s": Limit(at_least=1, at_most=86_400),
+    "poll_s": Limit(at_least=0.1, at_most=86_400),
+}
 
 
 @dataclass
@@ -55,10 +69,8 @@ class Settings:
 
 def check(settings: Settings) -> None:
     """Raises InputError where submitit or Slurm is not installed, and for numbers that make no sense."""
-    lowest = {"gpus": 0, "cpus": 1, "timeout_min": 1, "at_once": 1, "notice_s": 1, "poll_s": 0.1}
-    for key, low in lowest.items():
-        if getattr(settings, key) < low:
-            raise InputError(f"launch.{key}={getattr(settings, key)}: must be a number at least {low}")
+    for key, allowed in RANGES.items():
+        check_number(f"launch.{key}", getattr(settings, key), allowed)
     try:
         import submitit  # noqa: F401 - whether it is there
     except ImportError as error:
@@ -78,14 +90,14 @@ class Task:
         """Train what is left of the cell; returns its exit status. Queues the job again when its time was up."""
         from hydra import initialize_config_dir
 
-        from sanm.config import CONF
-        from sweeps.worker import run_cell
+        from sanm.config.checks import CONF
+        from sweeps.launchers.worker import run_cell
 
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            status = run_cell(list(self.overrides))
+        with stop_signals() as stop, initialize_config_dir(str(CONF), version_base="1.3"):
+            status = run_cell(list(self.overrides), stop)
         own = _own_job()
         if status == REQUEUE and (queued_jobs() or {}).get(own) == "RUNNING":
-            print("queue    this job goes on later", flush=True)  # any other state: it was decided about elsewhere
+            output.say("queue    this job goes on later")  # any other state: it was decided about elsewhere
             subprocess.run(["scontrol", "requeue", own], check=False)
         return status
 
@@ -134,7 +146,7 @@ class _Queue:
                 self._look()
         finally:
             if self._open:
-                print(f"slurm    {len(self._open)} jobs stay in the queue; the same command finds them", flush=True)
+                output.say(f"slurm    {len(self._open)} jobs stay in the queue; the same command finds them")
         return self._outcome
 
     def _without_adopted(self, cells: Sequence[Cell]) -> list[Cell]:
@@ -146,12 +158,12 @@ class _Queue:
             if name in queued and run in wanted:
                 self._open[name] = wanted.pop(run)
         if self._open:
-            print(f"slurm    {len(self._open)} jobs are in the queue already", flush=True)
+            output.say(f"slurm    {len(self._open)} jobs are in the queue already")
         return list(wanted.values())
 
     def _ledger(self) -> list[tuple[str, str]]:
         with suppress(OSError):
-            lines = (self._folder / LEDGER).read_text().splitlines()
+            lines = (self._folder / LEDGER).read_text(errors="replace").splitlines()
             return [(word[0], word[1]) for word in map(str.split, lines) if len(word) == 2]
         return []
 
@@ -163,7 +175,7 @@ class _Queue:
                 self._tries[cell.run.name] = self._tries.get(cell.run.name, 0) + 1
                 with open(self._folder / LEDGER, "a") as ledger:
                     ledger.write(f"{name} {cell.run.name}\n")
-            print(f"slurm    {len(part)} jobs submitted; their output is in {self._folder}", flush=True)
+            output.say(f"slurm    {len(part)} jobs submitted; their output is in {self._folder}")
 
     def _submit_array(self, cells: Sequence[Cell]) -> list[str]:
         import submitit
@@ -189,12 +201,12 @@ class _Queue:
     def _left(self, name: str, cell: Cell) -> None:
         busy = cell.run.claimed()
         self._reporter.ended(cell, MISSING if busy else None)
-        if busy or cell.run.status() in ("done", "failed"):
+        if busy or cell.run.status() in ("done", "failed", "unreadable"):
             return
         self._outcome.crashes.append(cell.run.name)
         again = self._tries.get(cell.run.name, 0) < TRIES
         tried = "once more" if again else f"no more: see {self._folder / name}_0_log.err"
-        print(f"crashed  {cell.run.name}: job {name} ended without a result; tried {tried}", flush=True)
+        output.say(f"crashed  {cell.run.name}: job {name} ended without a result; tried {tried}")
         if again:
             self._submit([cell])
 

@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+
+from tests.fuzz.door import ask
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = "epoch,loss,test_accuracy,validation_accuracy,labeled_fraction,clean_auroc,learning_rate,seconds\n"
@@ -17,14 +20,21 @@ SWITCHES = {"none": "", "amg": "a", "amg_nlr": "an", "amg_smr": "as", "full": "a
 
 
 def command(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """`python -m MODULE` as a user types it."""
+    """`python -m MODULE` as a user types it; seconds, of which most are imports."""
     words = [sys.executable, "-m", module, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, encoding="utf-8", cwd=ROOT, check=False)
 
 
+def within(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process."""
+    answer = ask(import_module(f"{module}.__main__").main, [str(word) for word in arguments])
+    assert isinstance(answer.status, int), answer.err
+    return subprocess.CompletedProcess(arguments, answer.status, answer.out, answer.err)
+
+
 def refusal(module: str, *arguments: str | Path) -> str:
     """The one line that the command says when it refuses."""
-    answer = command(module, *arguments)
+    answer = within(module, *arguments)
     assert answer.returncode == 2, answer.stderr
     assert answer.stdout == ""
     assert len(answer.stderr.splitlines()) == 1, answer.stderr
@@ -42,7 +52,7 @@ def runs_dir(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings() -> Callable[..., dict[str, Any]]:
     """A resolved config: `settings("full", rate, seed, section__key=value)`; None removes the key."""
-    return _config
+    return config
 
 
 @pytest.fixture
@@ -51,25 +61,32 @@ def paper_settings() -> Callable[..., dict[str, Any]]:
     return _paper_config
 
 
+WriteRun = Callable[..., Path]
+
+
 @pytest.fixture
-def write_run(runs_dir: Path) -> Callable[..., Path]:
+def write_run(runs_dir: Path) -> WriteRun:
+    return writer(runs_dir)
+
+
+def writer(runs_dir: Path) -> WriteRun:
     """Writes a run directory: done when `best` is given, failed when `failure` is, interrupted otherwise."""
 
-    def write(config: dict[str, Any], best: float | None = None, failure: str | None = None, **result: Any) -> Path:
+    def write(settings: dict[str, Any], best: float | None = None, failure: str | None = None, **result: Any) -> Path:
         directory = runs_dir / f"run-{len(list(runs_dir.iterdir())):04d}"
         directory.mkdir()
-        (directory / "config.yaml").write_text(yaml.safe_dump(config))
+        (directory / "config.yaml").write_text(yaml.safe_dump(settings))
         (directory / "metrics.csv").write_text(METRICS)
         if failure is not None:
             (directory / "failure.txt").write_text(f"{failure}\nTraceback ...\n")
         if best is not None:
-            (directory / "result.json").write_text(json.dumps({**_result(config, best), **result}))
+            (directory / "result.json").write_text(json.dumps({**_result(settings, best), **result}))
         return directory
 
     return write
 
 
-def _config(components: str = "full", rate: float = 0.5, seed: int = 1, **changes: Any) -> dict[str, Any]:
+def config(components: str = "full", rate: float = 0.5, seed: int = 1, **changes: Any) -> dict[str, Any]:
     on = SWITCHES[components]
     result: dict[str, Any] = {
         "base_method": {"name": "dividemix", "lambda_u": {0.2: 0, 0.9: 50}.get(rate, 25), "warm_up": 5},
@@ -117,7 +134,7 @@ def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -
         "base_method__temperature": 0.5,
         "base_method__alpha": 4.0,
         "base_method__guess_on": "weak",
-        "base_method__guess_mode": "train",
+        "base_method__guess_mode": "split",
         "base_method__confidence_penalty": changes.get("noise__name", "symmetric") != "symmetric",
         "base_method__ramp_up": 16,
         "base_method__warm_up": 10,
@@ -125,7 +142,7 @@ def _paper_config(components: str, rate: float, seed: int = 1, **changes: Any) -
     }
     if components != "none":
         setting["components__start"] = 10
-    return _config(components, rate, seed, **{**setting, **changes})
+    return config(components, rate, seed, **{**setting, **changes})
 
 
 def _result(settings: dict[str, Any], best: float) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import analysis
-from analysis.blocks import Block
-from analysis.render import markdown
+from analysis.compare.blocks import Block
+from analysis.compare.render import markdown
 from analysis.tables import build, described, names
 from sanm.errors import InputError
 
@@ -68,6 +68,24 @@ def test_tau_by_data_set_and_rate(runs_dir: Path, write: Write) -> None:
     assert mean(block, "none", "cifar10 · 50 %") == 60
     assert mean(block, "0.2 fixed", "digits · 50 %") == 65
     assert {"data.name", "noise.rate"} <= {*block.cells}
+
+
+def test_plug_ins_beside_the_method_without_one(runs_dir: Path, write: Write) -> None:
+    """A block a set of components; elsewhere a run with a plug-in stands in a block of its own that names it."""
+    plugged = {"plugin__name": "alasca", "plugin__weight": 2.0}
+    for seed in (1, 2):
+        for components, best in (("none", 60.0), ("full", 70.0)):
+            write(components, seed=seed, best=best)
+            write(components, seed=seed, best=best + 5, **plugged)
+    for block, best in zip(blocks_of("plugin", runs_dir), (70.0, 60.0), strict=True):
+        assert rows_of(block) == ["none", "alasca", "alasca − none"]
+        assert [mean(block, row) for row in rows_of(block)] == [best, best + 5, 5]
+    with_it, without = blocks_of("components", runs_dir)
+    assert "plugin.name=alasca" in with_it.title
+    assert "plugin.weight" not in with_it.title
+    assert "plugin.name=none" in without.title
+    assert any("plugin.name alasca" in note for note in with_it.notes)
+    assert not any("plugin" in note for note in without.notes)
 
 
 def test_other_images_of_a_data_set_are_warned_of(runs_dir: Path, write: Write) -> None:
@@ -128,21 +146,6 @@ def test_readings_are_named_by_what_is_not_the_papers(runs_dir: Path, write: Wri
     assert "two-sided paired t-test" in " ".join(text.split())
 
 
-def test_the_papers_reading_is_that_of_its_setting() -> None:
-    from analysis import paper
-    from analysis.tables.variant import READING
-
-    known = {key: value for key, value in paper.SANM_SETTING.items() if key.startswith("variant.")}
-    assert {f"variant.{key}": value for key, value in READING.items()}.items() >= known.items()
-
-
-def test_readings_are_those_of_the_config() -> None:
-    from analysis.tables.variant import READING, RELEASED_CODE
-
-    assert yaml.safe_load((VARIANTS / "paper.yaml").read_text()) == READING
-    assert yaml.safe_load((VARIANTS / "released.yaml").read_text()) == RELEASED_CODE
-
-
 def test_masks_by_their_source_beside_the_paper(runs_dir: Path, paper_settings: Any, write_run: Any) -> None:
     write_run(paper_settings("full", 0.9), best=90.0)
     write_run(paper_settings("full", 0.9, mask_source__name="pretrained", mask_source__input_size=112), best=80.0)
@@ -181,7 +184,7 @@ def test_methods_under_each_noise(runs_dir: Path, paper_settings: Any, write_run
     for noise, best, reported in (("symmetric", 90.0, 96.1), ("asymmetric", 80.0, 93.4)):
         result = build(noise, analysis.load(runs_dir))
         block, reference = result.blocks
-        assert rows_of(block) == ["dividemix", "SANM(dividemix)"]
+        assert {"dividemix", "SANM(dividemix)"} < {*rows_of(block)}
         assert cell(block, "dividemix", 0.2)["difference"] == pytest.approx(best - reported)
         assert "not this setting" not in reference.title
         assert "M-correction" in rows_of(reference)
@@ -251,13 +254,13 @@ def test_a_factor_that_does_not_vary_is_refused_with_what_makes_it_vary(
 ) -> None:
     write("none", best=70.0, base_method__learn_from="weak")
     write("full", best=70.0, base_method__learn_from="weak")
-    with pytest.raises(InputError, match=r"no two runs here differ in .*python -m sweeps\.launch run") as caught:
+    with pytest.raises(InputError, match=r"python -m sweeps\.launch run") as caught:
         build(name, analysis.load(runs_dir))
     assert "\n" not in str(caught.value)
 
 
 def test_the_grids_of_the_errors_exist(runs_dir: Path, write: Write) -> None:
-    from sweeps.grids import GRIDS
+    from sweeps.grids.named import GRIDS
 
     write("none", best=70.0, components__name=None)
     for name in names():
@@ -326,7 +329,7 @@ def test_the_numbers_are_a_groupby_by_hand(accuracies: dict[tuple[float, float, 
 
 
 def _record_columns() -> tuple[str, ...]:
-    from analysis.load import RECORD_FIELDS, RESULT_FIELDS
+    from analysis.records.load import RECORD_FIELDS, RESULT_FIELDS
 
     return (*RECORD_FIELDS, *RESULT_FIELDS)
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import analysis
-from analysis.blocks import Block, Table
-from analysis.render import csv, latex, markdown
+from analysis.compare.blocks import Block, Table
+from analysis.compare.render import csv, latex, markdown
 from analysis.tables import build, names
 from analysis.tables.components import table
 from sanm.errors import InputError

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from analysis.figures import names
-from tests.analysis.conftest import command, refusal
+from tests.analysis.conftest import command, refusal, within
 
-figures = partial(command, "analysis.figures")
+typed = partial(command, "analysis.figures")
+figures = partial(within, "analysis.figures")
 refused = partial(refusal, "analysis.figures")
 
 
@@ -34,7 +35,7 @@ def test_pictures_and_numbers_are_written_and_the_caption_is_said(some_runs: Pat
 
 def test_the_same_runs_make_the_same_bytes(some_runs: Path, tmp_path: Path) -> None:
     for out in ("one", "other"):
-        assert figures(some_runs, "--figure", "curves", "--out", tmp_path / out).returncode == 0
+        assert typed(some_runs, "--figure", "curves", "--out", tmp_path / out).returncode == 0
     for name in ("curves.svg", "curves.png", "curves.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
@@ -62,7 +63,7 @@ def test_the_list() -> None:
 
 
 def test_help() -> None:
-    answer = figures("--help")
+    answer = typed("--help")
     assert answer.returncode == 0
     assert "--figure" in answer.stdout
     assert "mask_strategy" in answer.stdout

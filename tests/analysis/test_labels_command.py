@@ -1,5 +1,6 @@
 """python -m analysis.labels: what it writes, on what, and what it refuses."""
 
+import csv
 import json
 import re
 import subprocess
@@ -11,8 +12,10 @@ import pytest
 
 from analysis.labels import folder
 from analysis.labels.__main__ import main
+from analysis.labels.record import read_record
+from sanm.formats.spreadsheet import table_text
 from tests.analysis.conftest import command
-from tests.analysis.labelled import CLEAN, SUSPECTED, probabilities, rows_of, write_labelled_run
+from tests.analysis.labelled import CLEAN, GIVEN, SUSPECTED, probabilities, rows_of, write_labelled_run
 
 FILES = {
     "label_errors.csv", "labels.csv", "classes.csv", "pairs.csv", "transition_matrix.csv", "health.md",
@@ -53,7 +56,7 @@ def test_errors_are_ranked_and_named_as_cleanlab_names_them(run: Path) -> None:
     assert rows[0] == {
         "index": "50", "key": "5", "is_label_issue": "True", "label_score": "0.1", "given_label": "cat",
         "predicted_label": "bee", "given_class": "2", "predicted_class": "1", "confidence": "0.6",
-        "self_confidence": "0.199951", "is_cleanlab_issue": "",
+        "self_confidence": "0.199951", "is_cleanlab_issue": "", "copy_with_another_label": "",
     }  # fmt: skip
     everything = rows_of(run / "labels" / "labels.csv")
     assert [float(row["label_score"]) for row in everything] == list(CLEAN)
@@ -176,7 +179,44 @@ def test_names_are_text_whatever_they_look_like(tmp_path: Path) -> None:
     page = (run / "labels" / "label_errors.html").read_text()
     assert "<b>a|b" not in page
     assert "&lt;b&gt;a|b" in page
-    assert "<b>a\\|b</b>" in (run / "labels" / "health.md").read_text()
+    assert "| &lt;b&gt;a\\|b&lt;/b&gt; |" in (run / "labels" / "health.md").read_text()
+
+
+def test_markdown_shows_names_and_obeys_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("<img src=x onerror=y>", "![a](http://x) `b` &amp;", "two\nlines \x1b[31m\u202e")
+    run = write_labelled_run(tmp_path / "run", names=names)
+    assert main([str(run)]) == 0
+    text = (run / "labels" / "health.md").read_text()
+    assert "<img" not in text
+    assert "&lt;img src=x onerror=y&gt;" in text
+    assert r"!\[a\](http://x) \`b\` &amp;amp;" in text
+    shown = r"two\nlines \x1b[31m\u202e"
+    assert shown.replace("\\", "\\\\").replace("[", r"\[") in text
+    assert not {"\x1b", "\u202e"} & set(text)
+    page = (run / "labels" / "label_errors.html").read_text()
+    assert shown in page
+    assert not {"\x1b", "\u202e"} & set(page + said(capsys))
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_names_are_no_formulas_to_a_spreadsheet(tmp_path: Path, older: bool) -> None:
+    names = ("=1+1", "'=1+1", "-1.5")
+    keys = ("@SUM(A1).png", "-2", "+a.png", "plain", "\tx", "'tis.png")
+    run = write_labelled_run(tmp_path / "run", names=names, keys=keys)
+    if not older:  # than the guard: a run's own table is written by it now
+        rows = list(csv.reader((run / "label_quality.csv").read_text().splitlines()))
+        (run / "label_quality.csv").write_text(table_text(rows))
+    record = read_record(run)
+    assert record.keys == keys
+    assert record.given.tolist() == list(GIVEN)
+    assert main([str(run)]) == 0
+    for name in ("labels.csv", "label_errors.csv", "classes.csv", "pairs.csv", "transition_matrix.csv"):
+        with open(run / "labels" / name, newline="") as handle:
+            cells = {cell for row in csv.reader(handle) for cell in row}
+        assert {"'=1+1", "''=1+1", "-1.5"} <= cells, name
+        assert not [cell for cell in cells if cell[:1] in ("=", "@", "+", "\t")], name
+    found = [row["key"] for row in rows_of(run / "labels" / "labels.csv")]
+    assert found == ["'@SUM(A1).png", "-2", "'+a.png", "plain", "'\tx", "'tis.png"]
 
 
 def test_cleanlab_is_asked(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -290,14 +330,14 @@ def test_a_link_that_leads_nowhere_is_somebodys(
 
 def test_an_interrupted_writing_is_known_again(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([str(run), "--out", str(tmp_path / "out"), "--worst", "1"]) == 0
-    write = folder.write_atomically
+    write = folder.write_bytes
 
-    def killed(path: Path, *arguments: object) -> None:
+    def killed(path: Path, content: bytes) -> None:
         if path.name == "label_errors.html":
             raise KeyboardInterrupt
-        write(path, *arguments)  # type: ignore[arg-type]
+        write(path, content)
 
-    monkeypatch.setattr(folder, "write_atomically", killed)
+    monkeypatch.setattr(folder, "write_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
         main([str(run), "--out", str(tmp_path / "out")])
     monkeypatch.undo()

@@ -10,9 +10,13 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from analysis.labels.__main__ import main
-from analysis.labels.override_words import value_of, word
+from sanm.config.override_words import value_of, word
+from sanm.data import prepare
 from sanm.data.datasets import load
-from sanm.identity import identity
+from sanm.formats.image_table import read_table
+from sanm.record.directory import RunDirectory
+from sanm.record.identity import identity, run_name
+from sanm.training import experiment
 from tests.analysis.labelled import rows_of, write_labelled_run
 from tests.conftest import Command, config_of
 from tests.data.pictures import paint
@@ -334,7 +338,7 @@ def spoil(run: Path, count: int) -> list[str]:
     return [row[1] for row in rows[:count]]
 
 
-def test_runs_train_on_a_mended_table(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_train_on_a_mended_table(within: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A folder, mended: the printed command trains. Its own run, mended by leaving out, names the same files again."""
     for number in range(24):
         paint(tmp_path / AWKWARD / "train" / CLASSES[number % 3] / f"{number}.png", (10 * number, 90 * (number % 3), 0))
@@ -342,7 +346,7 @@ def test_runs_train_on_a_mended_table(command: Command, tmp_path: Path, capsys: 
         "base_method=ce", "components=none", "model=preact_tiny", "trainer.epochs=2", "trainer.batch_size=4",
         "trainer.milestones=[1]", "base_method.warm_up=1", "data.image_size=8", "data.validation=0.25",
     )  # fmt: skip
-    made = command("data=image_folder", word("data.root", str(tmp_path / AWKWARD)), *options)
+    made = within("data=image_folder", word("data.root", str(tmp_path / AWKWARD)), *options)
     assert made.returncode == 0, made.stderr
     (first,) = (tmp_path / "runs").glob("*/result.json")
     changed = spoil(first.parent, 3)
@@ -351,7 +355,7 @@ def test_runs_train_on_a_mended_table(command: Command, tmp_path: Path, capsys: 
     assert "3 relabelled, 0 left out, 6 rows that the run did not train on" in output
     words = shlex.split(output.splitlines()[-1])
     assert words[:3] == ["python", "-m", "sanm.run"]
-    trained = command(*words[3:])
+    trained = within(*words[3:])
     assert trained.returncode == 0, trained.stderr
     (second,) = (tmp_path / "runs").glob("*csv*/result.json")
     config = yaml.safe_load((second.parent / "config.yaml").read_text())
@@ -368,21 +372,108 @@ def test_runs_train_on_a_mended_table(command: Command, tmp_path: Path, capsys: 
     assert left < set(relabelled)
 
 
+@pytest.mark.parametrize("data", ["image_folder", "csv"])
+def test_twelve_numbered_classes_go_there_and_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    """Folder and table number the classes 0 to 11 alike: the mended table, its command and a list of labels mean the
+    same classes."""
+    keys = [f"train/{label}/{number}.png" for label in range(12) for number in range(3)]
+    for number, key in enumerate(keys):
+        paint(tmp_path / "images" / key, (7 * number, 5 * number, 0))
+    table = tmp_path / "mine.csv"
+    table.write_text("file,label\n" + "".join(f"{key},{key.split('/')[1]}\n" for key in keys))
+    quick = (
+        "base_method=ce", "components=none", "model=preact_tiny", "trainer.epochs=1", "trainer.batch_size=4",
+        "trainer.milestones=[1]", "base_method.warm_up=1", "data.image_size=8", "data.validation=0",
+        "trainer.last_window=1",
+    )  # fmt: skip
+    words = (f"data={data}", word("data.root", str(tmp_path / "images")), *quick)
+    words += (word("data.path", str(table)),) if data == "csv" else ()
+    config = config_of(*words, "save_labels=true", f"runs_dir={tmp_path / 'runs'}")
+    record = identity(config)
+    run = RunDirectory(tmp_path / "runs", run_name(record))
+    with run.claim():
+        experiment.run(config, record, run, list(words))
+    given = {row["key"]: row["given_label"] for row in rows_of(run.path / "label_quality.csv")}
+    assert list(given.items()) == [(key, key.split("/")[1]) for key in keys], "by the number of the class"
+
+    spoil(run.path, 2)
+    assert main([str(run.path), "--fix", "relabel", "--worst", "0"]) == 0
+    printed = config_of(*shlex.split(capsys.readouterr().out.splitlines()[-1])[3:])
+    again = prepare(printed["data"], printed["noise"], tmp_path / "cache")
+    relabelled = {row["file"]: row["label"] for row in rows_of(run.path / "labels" / "cleaned_labels.csv")}
+    assert sum(relabelled[key] != key.split("/")[1] for key in keys) == 2
+    assert again.train.class_names == tuple(map(str, range(12)))
+    assert [again.train.class_names[label] for label in again.train.given_labels] == [relabelled[key] for key in keys]
+
+    labels = {"name": "file", "path": str(run.path / "labels.json"), "rate": None}
+    assert prepare(config["data"], labels, tmp_path / "cache").realised_noise_rate == 0
+    table_again = prepare(printed["data"], labels, tmp_path / "cache")
+    assert [int(label) for label in table_again.train.given_labels] == [int(key.split("/")[1]) for key in keys]
+
+
+@pytest.mark.parametrize("names", [("1", "1.0", "2"), ("ant", " ant", "cat")])
+def test_classes_that_a_table_cannot_tell_apart_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], names: tuple[str, ...]
+) -> None:
+    keys = tuple(f"train/{names[given]}/{number}.png" for number, given in enumerate((0, 0, 1, 1, 2, 2)))
+    for key in keys:
+        paint(tmp_path / "images" / key)
+    run = write_labelled_run(
+        tmp_path / "run", keys, names=names, overrides=[f"data.root={tmp_path / 'images'}"], **FOLDER
+    )
+    line = refused(capsys, run, "--fix", "relabel", "--worst", "0", "--confidence", "0")
+    assert repr(names[0]) in line
+    assert repr(names[1]) in line
+    assert not (run / "labels").exists()
+
+
+def test_names_that_spreadsheets_would_compute_go_there_and_back(tmp_path: Path) -> None:
+    names = ("=1+1", "'=1+1", "NA")
+    keys = tuple(f"train/{names[given]}/{number}.png" for number, given in enumerate((0, 0, 1, 1, 2, 2)))
+    odd = ("train/NA/x\ty.png", "train/NA/\x1b[31m.png")
+    for key in (*keys, *odd):
+        paint(tmp_path / "images" / key)
+    run = write_labelled_run(
+        tmp_path / "run", keys, names=names, overrides=[f"data.root={tmp_path / 'images'}"], **FOLDER
+    )
+    assert main([str(run), "--fix", "relabel", "--worst", "0"]) == 0
+    table = run / "labels" / "cleaned_labels.csv"
+    assert {row["label"] for row in rows_of(table)} == {"'=1+1", "''=1+1", "NA"}
+    columns = {"file": "file", "label": "label", "split": None, "true_label": None}
+    found = read_table(str(table), str(tmp_path / "images"), columns)
+    assert {row.file for row in found.rows} == {*keys, *odd}
+    assert found.guarded
+    assert {row.file: row.label for row in found.rows}[keys[1]] == "'=1+1", "as the run suggested"
+    assert {row.label for row in found.rows} == set(names)
+
+
+@pytest.mark.parametrize("text", ["key,predicted_label\ntrain/ant/0.png,\n", "key\ntrain/ant/0.png\n"])
+def test_a_review_may_have_lost_a_class_called_na(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, names=("ant", "NA", "cat"), **FOLDER)
+    (tmp_path / "mine.csv").write_text(text)
+    line = refused(capsys, run, "--fix", "relabel", "--reviewed", tmp_path / "mine.csv")
+    assert ("line 2: predicted_label is empty" in line and "'NA'" in line) == (",predicted_label" in text)
+
+
 def test_data_without_files_trains_on_a_list_of_labels(
-    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    within: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = (
         "base_method=ce", "components=none", "model=preact_tiny", "trainer.epochs=2", "trainer.milestones=[1]",
         "base_method.warm_up=1", "data.subset=100", "data.validation=0",
     )  # fmt: skip
-    assert command(*quick, "noise.rate=0.2").returncode == 0
+    assert within(*quick, "noise.rate=0.2").returncode == 0
     (result,) = (tmp_path / "runs").glob("*/result.json")
     spoil(result.parent, 5)
     assert main([str(result.parent), "--fix", "relabel"]) == 0
     rows = rows_of(result.parent / "labels" / "labels.csv")
     labels = json.loads((result.parent / "labels" / "cleaned_labels.json").read_text())
     assert labels == [int(row["predicted_class" if row["is_label_issue"] == "True" else "given_class"]) for row in rows]
-    trained = command(*shlex.split(capsys.readouterr().out.splitlines()[-1])[3:])
+    trained = within(*shlex.split(capsys.readouterr().out.splitlines()[-1])[3:])
     assert trained.returncode == 0, trained.stderr
     (second,) = (tmp_path / "runs").glob("*file*/label_quality.csv")
     assert [int(row["given_label"]) for row in rows_of(second)] == labels

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from analysis.figures import build
-from analysis.load import load
 from analysis.records import Records
+from analysis.records.load import load
 from sanm.errors import InputError
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from analysis.paired import differences, explained, paired_t_test
+from analysis.compare.paired import differences, explained, paired_t_test
 
 ACCURACY = st.floats(0, 100, allow_nan=False).map(lambda value: round(value, 2))
 

@@ -9,7 +9,7 @@ import pytest
 
 import analysis
 from analysis import paper
-from analysis.render import csv, latex, markdown
+from analysis.compare.render import csv, latex, markdown
 from analysis.tables import build
 
 

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis.records import Records
 from analysis.report.page import page
+from tests.analysis.conftest import config, writer
 from tests.chromium import NAMES, PHONE, Browser, browser, executable
 
 pytestmark = pytest.mark.skipif(executable() is None, reason=f"no Chromium here (one of {', '.join(NAMES)})")
@@ -22,17 +22,24 @@ def chromium() -> Iterator[Browser]:
         yield started
 
 
-@pytest.fixture
-def report(runs_dir: Path, settings: Any, write_run: Any, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A page of runs in every status, two of them unlike in tau, one with an unfriendly failure."""
+    runs_dir = tmp_path_factory.mktemp("runs")
+    write_run = writer(runs_dir)
     for seed in (1, 2, 10):
-        write_run(settings("full", 0.5, seed), best=80.0 + seed)
-        write_run(settings("none", 0.8, seed), best=9.5 * seed)
-    write_run(settings("full", 0.5, 1, tau__value=0.4), best=85.5)
-    write_run(settings("amg", 0.5), failure="ValueError: <script>document.title = 'wrong'</script>")
-    write_run(settings("amg", 0.8, base_method__name="a_method_whose_name_is_longer_than_any_phone_is_wide_" * 2))
+        write_run(config("full", 0.5, seed), best=80.0 + seed)
+        write_run(config("none", 0.8, seed), best=9.5 * seed)
+    write_run(config("full", 0.5, 1, tau__value=0.4), best=85.5)
+    write_run(config("amg", 0.5), failure="ValueError: <script>document.title = 'wrong'</script>")
+    write_run(config("amg", 0.8, base_method__name="a_method_whose_name_is_longer_than_any_phone_is_wide_" * 2))
+    return page(Records(runs_dir))
+
+
+@pytest.fixture
+def report(text: str, tmp_path: Path) -> Path:
     path = tmp_path / "report.html"
-    path.write_text(page(Records(runs_dir)), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.samples import read
+from analysis.records.samples import read
 from sanm.errors import InputError
 from tests.analysis.sampled import sample_arrays, write_samples
 

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.analysis.conftest import command, refusal
+from tests.analysis.conftest import command, refusal, within
 from tests.conftest import ROOT
 
-tables = partial(command, "analysis.tables")
+typed = partial(command, "analysis.tables")
+tables = partial(within, "analysis.tables")
 refused = partial(refusal, "analysis.tables")
 
 
@@ -41,7 +42,7 @@ def test_latex(some_runs: Path) -> None:
 
 
 def test_help() -> None:
-    answer = tables("--help")
+    answer = typed("--help")
     assert answer.returncode == 0
     assert "--statistic" in answer.stdout
     assert "components" in answer.stdout

@@ -11,8 +11,8 @@ from matplotlib.patches import Rectangle
 
 from analysis.figures import build
 from analysis.figures.masking import STYLES
-from analysis.load import load
 from analysis.records import Records
+from analysis.records.load import load
 from sanm.errors import InputError
 
 TAUS = (0.1, 0.2, 0.4)

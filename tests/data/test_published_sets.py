@@ -101,7 +101,7 @@ def test_clothing1m_lists_with_labels_in_them(clothing: Path) -> None:
 
 
 def test_clothing1m_trained_on_labels_by_hand(clothing: Path) -> None:
-    with pytest.raises(InputError, match=r"has no list of clean training images"):
+    with pytest.raises(InputError, match=r"clean training images"):
         source("clothing1m", clothing, train_part="clean")
     lines(clothing / "clean_train_key_list.txt", *NOISY[:14])
     lines(clothing / "clean_label_kv.txt", *(f"{key} {i % 14}" for i, key in enumerate(SHOPS)))
@@ -149,16 +149,16 @@ def test_clothing1m_bad_entries(clothing: Path) -> None:
 
 def test_clothing1m_class_without_samples_is_a_warning(clothing: Path) -> None:
     lines(clothing / "noisy_train_key_list.txt", *(key for i, key in enumerate(NOISY) if i % 14 != 13))
-    with pytest.warns(UserWarning, match=r"has no training images of Underwear: they cannot be learned"):
+    with pytest.warns(UserWarning, match=r"training images of Underwear"):
         assert len(source("clothing1m", clothing).class_names) == 14
 
 
 def test_clothing1m_files_that_are_not_there(clothing: Path) -> None:
     (clothing / "noisy_label_kv.txt").unlink()
-    with pytest.raises(InputError, match=r"noisy_train_key_list\.txt is there, noisy_label_kv\.txt is not: restore"):
+    with pytest.raises(InputError, match=r"noisy_train_key_list\.txt .*noisy_label_kv\.txt is not"):
         source("clothing1m", clothing)
     (clothing / "noisy_train_key_list.txt").unlink()
-    with pytest.raises(InputError, match=r"has no list of noisy training images; expected images/, noisy_train_key"):
+    with pytest.raises(InputError, match=r"expected images/, noisy_train_key"):
         source("clothing1m", clothing)
 
 
@@ -170,7 +170,7 @@ def test_a_million_images_do_not_fit_and_that_is_said_before_any_is_opened(
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(50_000, 30_000, 20_000))
     for key in SHOPS:
         (clothing / key).write_bytes(b"not an image, which would be said")
-    with pytest.raises(InputError, match=r"28 images of data\.image_size=16 are 2\.15e-05 GB, .*data\.subset=N"):
+    with pytest.raises(InputError, match=r"28 .*data\.image_size=16 .*2\.15e-05 GB, .*data\.subset=N"):
         prepared("clothing1m", clothing)
 
 
@@ -200,7 +200,7 @@ def test_animal10n_raw_names_that_say_no_label(animals: Path) -> None:
     for name in ("10_x.jpg", "cat_x.jpg", "7.jpg", "_x.jpg"):
         paint(animals / "training" / name)
     (animals / "training" / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match=r"training: 10_x\.jpg does not begin with a label .*, and 3 more"):
+    with pytest.raises(InputError, match=r"training: 10_x\.jpg .* 3 more"):
         source("animal10n", animals)
     found = source("animal10n", animals, skip_bad=True)
     assert len(found.train.keys) == 20
@@ -234,21 +234,21 @@ def test_animal10n_binary(tmp_path: Path) -> None:
 def test_animal10n_bad_binary(tmp_path: Path) -> None:
     file = tmp_path / "data_batch_1.bin"
     file.write_bytes(b"".join(record(number, label) for number, label in ((1, 1), (2, 12), (1, 3), (4, 2))))
-    with pytest.raises(InputError, match=r"image 2 has the label 12, which is not in \[0, 10\), and 1 more entries"):
+    with pytest.raises(InputError, match=r"image 2 .*12,.* \[0, 10\), .*1 more"):
         source("animal10n", tmp_path)
     found = source("animal10n", tmp_path, skip_bad=True)
     assert found.train.keys == ("1", "4")
     assert [each.reason for each in found.left_out][1] == "comes twice"
     file.write_bytes(record(1, 1)[:-1])
-    with pytest.raises(InputError, match=r"has 12295 bytes, no whole number of records of 12296: fetch"):
+    with pytest.raises(InputError, match=r"12295 bytes, .*12296"):
         source("animal10n", tmp_path)
 
 
 def test_animal10n_that_is_not_unpacked(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"is no ANIMAL-10N; expected training/ and testing/"):
+    with pytest.raises(InputError, match=r"ANIMAL-10N; expected training/ and testing/"):
         source("animal10n", tmp_path)
     (tmp_path / "raw_image.zip").write_bytes(b"")
-    with pytest.raises(InputError, match=r"is no ANIMAL-10N: unzip raw_image\.zip; expected"):
+    with pytest.raises(InputError, match=r"ANIMAL-10N: unzip raw_image\.zip"):
         source("animal10n", tmp_path)
 
 
@@ -281,16 +281,16 @@ def test_webvision_mini(web: Path) -> None:
 def test_webvision_bad_entries(web: Path) -> None:
     with open(web / "info" / "train_filelist_google.txt", "a") as handle:
         handle.write("google/q0000/x.jpg 1000\ngoogle/q0000/y.jpg\n")
-    with pytest.raises(InputError, match=r"q0000/x\.jpg has the label 1000 in .*, and 1 more entries are bad"):
+    with pytest.raises(InputError, match=r"q0000/x\.jpg .*1000 .*1 more"):
         source("webvision", web)
     assert len(source("webvision", web, skip_bad=True).train.keys) == 50
     (web / "info" / "synsets.txt").unlink()
     assert source("webvision", web, skip_bad=True).class_names[:2] == ("0", "1")
     lines(web / "info" / "synsets.txt", "n1 one")
-    with pytest.raises(InputError, match=r"has 1 classes, fewer than data\.classes=50: lower it"):
+    with pytest.raises(InputError, match=r" 1 .*data\.classes=50"):
         source("webvision", web)
     shutil.rmtree(web / "info")
-    with pytest.raises(InputError, match=r"has no info/train_filelist_google\.txt; expected info/train_filelist"):
+    with pytest.raises(InputError, match=r"info/train_filelist_google\.txt; expected info/"):
         source("webvision", web)
 
 
@@ -302,8 +302,8 @@ def food(tmp_path: Path) -> Path:
     root = tmp_path / "food"
     release = root / "Food-101N_release"
     keys = [f"{name}/{letter}{i}.jpg" for name in ("apple_pie", "waffles") for i, letter in enumerate("abc")]
-    for key in keys:
-        paint(release / "images" / key)
+    for shade, key in enumerate(keys):
+        paint(release / "images" / key, (40 * shade, 100, 50))
     lines(release / "meta" / "classes.txt", "class_name", "apple_pie", "waffles")
     lines(release / "meta" / "imagelist.tsv", "class_name/key", *keys)
     verified = ("apple_pie/a0.jpg\t1", "apple_pie/b1.jpg\t0", "waffles/a0.jpg\t1", "waffles/elsewhere.jpg\t0")
@@ -327,7 +327,7 @@ def test_food101n(food: Path) -> None:
 
 def test_food101n_without_its_test_images(food: Path) -> None:
     shutil.rmtree(food / "food-101")
-    with pytest.warns(UserWarning, match=r"data=food101n has no test part: accuracy is known on the noisy labels of 3"):
+    with pytest.warns(UserWarning, match=r"data=food101n .*\b3\b"):
         data = prepared("food101n", food, validation=0.5)
     assert data.test is None
 
@@ -338,7 +338,7 @@ def test_food101n_bad_entries(food: Path) -> None:
         handle.write("sushi/a.jpg\nwaffles\nwaffles/a0.jpg\n")
     with open(meta / "verified_val.tsv", "a") as handle:
         handle.write("waffles/b1.jpg\t2\n")
-    with pytest.raises(InputError, match=r"sushi/a\.jpg is of no class of classes\.txt, and 2 more entries are bad"):
+    with pytest.raises(InputError, match=r"sushi/a\.jpg .*classes\.txt, .*2 more"):
         source("food101n", food)
     found = source("food101n", food, skip_bad=True)
     assert len(found.train.keys) == 6

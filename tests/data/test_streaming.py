@@ -74,7 +74,7 @@ def test_a_selection_of_a_selection_stays_on_the_disk(stored: StoredImages) -> N
 )
 def test_other_arrays_are_no_images(tmp_path: Path, array: np.ndarray) -> None:
     np.save(tmp_path / "other.npy", array)
-    with pytest.raises(ValueError, match="no array of uint8 images"):
+    with pytest.raises(ValueError, match="uint8"):
         StoredImages(tmp_path / "other.npy")
 
 
@@ -105,10 +105,10 @@ def test_statistics_are_counted_once_for_a_file_and_a_selection_of_it(
             assert mean_and_std(rows(StoredImages(stored.path), chosen)) == expected
     assert counted == [40, 10, 20]
     beside = stored.path.with_suffix(".statistics.json")
-    for damage in ("{", "[]", '{"array": null}'):
+    for damage in ("{", "[]", '{"array": null}', beside.read_text().replace("0.", "0.1", 1)):
         beside.write_text(damage)
         assert mean_and_std(stored) == count(pictures())
-    assert counted[3:] == [40] * 3
+    assert counted[3:] == [40] * 4
     np.save(stored.path.with_name("other.npy"), 255 - pictures().numpy())
     os.replace(stored.path.with_name("other.npy"), stored.path)
     assert mean_and_std(StoredImages(stored.path)) == count(255 - pictures()), "another file, no longer and no shorter"
@@ -121,7 +121,7 @@ def test_statistics_that_cannot_be_kept_are_counted_again(
     def full(path: Path, write: object) -> None:
         raise InputError("no space left")
 
-    monkeypatch.setattr(pixels, "write_atomically", full)
+    monkeypatch.setattr(pixels, "write_json", full)
     assert mean_and_std(stored) == mean_and_std(pictures())
     assert not stored.path.with_suffix(".statistics.json").exists()
 
@@ -167,7 +167,7 @@ def test_a_file_that_becomes_shorter_is_said_in_one_line(stored: StoredImages, w
     os.truncate(stored.path, stored.path.stat().st_size - 100)
     found = reader.read(stored, torch.arange(40).split(8))
     assert [len(next(found)) for _ in range(4)] == [8, 8, 8, 8]
-    with pytest.raises(ReadingError, match=rf"^{stored.path} has become shorter since the run began: .*$"):
+    with pytest.raises(ReadingError, match=rf"^{stored.path} .*shorter.*$"):
         next(found)
 
 
@@ -247,13 +247,19 @@ def test_too_little_shared_memory_is_said_and_read_without(
 ) -> None:
     monkeypatch.setattr(streaming.os, "statvfs", lambda place: types.SimpleNamespace(f_bavail=1, f_frsize=4096))
     reader = Reader(2, pin=False)
-    with pytest.warns(UserWarning, match=r"image_workers=2 do not read .* /dev/shm, .*--shm-size"):
+    with pytest.warns(UserWarning, match=r"image_workers=2 .* /dev/shm, .*--shm-size"):
         found = reader.read(stored, torch.arange(40).split(20))
     assert torch.equal(torch.cat(list(found)), pictures())
     assert not readers()
     with warnings.catch_warnings(action="error"):
         assert len(list(reader.read(stored, torch.arange(40).split(1)))) == 40
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "8"}.items():
+    for name, value in {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "8",
+        "LOCAL_WORLD_SIZE": "8",
+        "TORCHELASTIC_RUN_ID": "none",
+    }.items():
         monkeypatch.setenv(name, value)
-    with pytest.warns(UserWarning, match=r"of which 0\.000512 MB are left to this process"):
+    with pytest.warns(UserWarning, match=r"0\.000512 MB"):
         reader.read(stored, torch.arange(40).split(1))

@@ -7,12 +7,12 @@ import torch
 
 from sanm.methods.c2d import ContrastToDivide
 from sanm.methods.dividemix import DivideMix
-from sanm.types import Forward
-from tests.methods.conftest import CLASSES, a_batch, a_step, networks, settings_of
+from sanm.step import Forward
+from tests.methods.conftest import CLASSES, a_batch, a_step, a_task, networks, settings_of
 
 
 def method(**changes: object) -> ContrastToDivide:
-    return ContrastToDivide(settings_of("c2d", confidence_penalty=False, **changes), 40, CLASSES, 4)
+    return ContrastToDivide(settings_of("c2d", confidence_penalty=False, **changes), a_task(40, 4))
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_without_lambda_u_unlabeled_rows_are_partners_alone() -> None:
 def test_with_lambda_u_it_is_dividemix() -> None:
     network, batch = networks(1)[0], a_batch(9, views=2, num_labeled=5)
     settings = settings_of("c2d", confidence_penalty=False, lambda_u=25.0)
-    found = ContrastToDivide(settings, 40, CLASSES, 4).losses(Forward(network), batch, a_step(7))
-    plain = DivideMix({**settings, "unlabeled_rows": True}, 40, CLASSES, 4).losses(Forward(network), batch, a_step(7))
+    found = ContrastToDivide(settings, a_task(40, 4)).losses(Forward(network), batch, a_step(7))
+    plain = DivideMix({**settings, "unlabeled_rows": True}, a_task(40, 4)).losses(Forward(network), batch, a_step(7))
     assert torch.equal(found, plain)
 
 

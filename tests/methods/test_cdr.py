@@ -7,16 +7,16 @@ import torch
 
 from sanm.errors import InputError
 from sanm.methods.cdr import RobustEarlyLearning, kth_largest
-from sanm.types import Forward
-from tests.methods.conftest import CLASSES, a_batch, a_step, networks, settings_of
+from sanm.step import Forward
+from tests.methods.conftest import a_batch, a_step, a_task, networks, settings_of
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("l1_decay", [0.0, 1e-3])
 def test_only_critical_weights_keep_a_damped_gradient(rate: float, l1_decay: float) -> None:
     network, batch = networks(1)[0], a_batch(6)
-    made = RobustEarlyLearning(settings_of("cdr", noise_rate=rate, l1_decay=l1_decay), 20, CLASSES, 6)
-    made.share([made.losses(Forward(network), batch, a_step(0))], a_step(0))[0].backward()
+    made = RobustEarlyLearning(settings_of("cdr", noise_rate=rate, l1_decay=l1_decay), a_task(20, 6))
+    made.share([made.losses(Forward(network), batch, a_step(0))], [batch], a_step(0))[0].backward()
     before = {name: each.grad.clone() for name, each in network.named_parameters() if each.grad is not None}
 
     parameters = dict(network.named_parameters())
@@ -44,4 +44,4 @@ def test_kth_largest_counts_from_above() -> None:
 
 def test_asks_for_the_rate_that_it_must_know() -> None:
     with pytest.raises(InputError, match=r"base_method\.noise_rate"):
-        RobustEarlyLearning(settings_of("cdr", noise_rate=None), 20, CLASSES, 6)
+        RobustEarlyLearning(settings_of("cdr", noise_rate=None), a_task(20, 6))

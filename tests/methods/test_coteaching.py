@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,12 @@ from torch.nn.functional import cross_entropy
 
 from sanm.errors import InputError
 from sanm.methods.coteaching import CoTeaching
-from sanm.types import Forward
-from tests.methods.conftest import CLASSES, a_batch, a_step, networks, settings_of
+from sanm.step import Forward
+from tests.methods.conftest import a_batch, a_step, a_task, networks, settings_of
 
 
 def method(**changes: object) -> CoTeaching:
-    return CoTeaching(settings_of("coteaching", **changes), 40, CLASSES, 8)
+    return CoTeaching(settings_of("coteaching", **changes), a_task(40, 8))
 
 
 @pytest.mark.parametrize("epoch", [0, 4, 30])
@@ -22,7 +24,7 @@ def method(**changes: object) -> CoTeaching:
 def test_each_learns_the_small_losses_of_the_other(epoch: int, rate: float) -> None:
     pair, batch, made = networks(2), a_batch(8), method(noise_rate=rate)
     losses = [made.losses(Forward(network), batch, a_step(epoch)) for network in pair]
-    found = made.share(losses, a_step(epoch))
+    found = made.share(losses, [batch, batch], a_step(epoch))
 
     plan = np.ones(200) * rate
     plan[:10] = np.linspace(0, rate, 10)
@@ -51,17 +53,17 @@ def test_forgets_by_the_published_plan(exponent: float) -> None:
 def test_masked_views_are_learned_from_and_do_not_choose() -> None:
     made = method(noise_rate=0.5)
     losses = [torch.rand(3, 8), torch.rand(3, 8)]
-    found = made.share(losses, a_step(20))
+    found = made.share(losses, [replace(a_batch(8, views=3), own=1)] * 2, a_step(20))
     for k in range(2):
         chosen = losses[1 - k][0].argsort()[:4]
         assert torch.allclose(found[k], losses[k][:, chosen].mean())
 
 
 def test_full_batches_alone_unless_there_is_none() -> None:
-    draws = CoTeaching(settings_of("coteaching"), 43, CLASSES, 8).batches(torch.ones(43), a_step(0))
+    draws = CoTeaching(settings_of("coteaching"), a_task(43, 8)).batches(torch.ones(43), a_step(0))
     assert [len(draw.positions) for draw in draws] == [8] * 5
     assert len(torch.cat([draw.positions for draw in draws]).unique()) == 40
-    small = CoTeaching(settings_of("coteaching"), 5, CLASSES, 8).batches(torch.ones(5), a_step(0))
+    small = CoTeaching(settings_of("coteaching"), a_task(5, 8)).batches(torch.ones(5), a_step(0))
     assert [len(draw.positions) for draw in small] == [5]
 
 

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 import torch
 
-from sanm.identity import identity
-from sanm.methods.dividemix import DivideMix, endless, sharpen
-from sanm.types import Forward, Look
+from sanm.methods.dividemix import DivideMix, sharpen
+from sanm.parts.batches import endless
+from sanm.record.identity import identity
+from sanm.step import Forward, Look
 from tests.conftest import config_of
-from tests.methods.conftest import CLASSES, a_batch, a_step, networks, settings_of
+from tests.methods.conftest import CLASSES, a_batch, a_step, a_task, networks, settings_of
 
 
 def method(num_samples: int = 60, batch_size: int = 8, **changes: Any) -> DivideMix:
     own = {"lambda_u": 25, "confidence_penalty": False, **changes}
-    return DivideMix(settings_of("dividemix", **own), num_samples, CLASSES, batch_size)
+    return DivideMix(settings_of("dividemix", **own), a_task(num_samples, batch_size))
 
 
 @pytest.mark.parametrize("network", [0, 1])
@@ -46,7 +47,7 @@ def test_loss_is_the_published_one(num_labeled: int, views: int) -> None:
     batch = batch.believing(targets)
     now = a_step(7, progress=7.5)
     made = method()
-    total = made.share([made.losses(Forward(network), batch, now)], now)[0]
+    total = made.share([made.losses(Forward(network), batch, now)], [batch], now)[0]
 
     random = a_step(7).random  # the same draws again
     coefficient = float(random.host.beta(4.0, 4.0))

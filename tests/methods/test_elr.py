@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,27 +11,21 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from sanm.methods.elr import EarlyLearningRegularisation
 from sanm.methods.elr_plus import EarlyLearningRegularisationPlus, grown
-from sanm.types import Forward, Look, Network
-from tests.methods.conftest import CLASSES, a_batch, a_step, networks, settings_of
+from sanm.step import Forward, Look
+from tests.methods.conftest import CLASSES, a_batch, a_step, a_task, networks, same_gradients, settings_of
 
 N, B = 20, 6
-
-
-def same_gradients(network: Network, fast: torch.Tensor, slow: torch.Tensor) -> None:
-    parameters = list(network.parameters())
-    for one, other in zip(torch.autograd.grad(fast, parameters), torch.autograd.grad(slow, parameters), strict=True):
-        assert torch.allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("beta", [0.7, 0.9])
 def test_elr_is_cross_entropy_and_the_published_term(beta: float) -> None:
     """Three steps: value, gradient and memory."""
     network = networks(1)[0]
-    made = EarlyLearningRegularisation(settings_of("elr", beta=beta, lambda_elr=3.0), N, CLASSES, B)
+    made = EarlyLearningRegularisation(settings_of("elr", beta=beta, lambda_elr=3.0), a_task(N, B))
     memory = torch.zeros(N, CLASSES)
     for seed in range(3):
         batch = a_batch(B, seed=seed)
-        found = made.share([made.losses(Forward(network), batch, a_step(0))], a_step(0))[0]
+        found = made.share([made.losses(Forward(network), batch, a_step(0))], [batch], a_step(0))[0]
 
         logits = network(batch.x[0])
         p = torch.clamp(logits.softmax(1), 1e-4, 1 - 1e-4)
@@ -46,8 +41,8 @@ def test_elr_is_cross_entropy_and_the_published_term(beta: float) -> None:
 
 
 def test_elr_remembers_only_what_it_sees_without_masks() -> None:
-    network, batch = networks(1)[0], a_batch(B, views=3)
-    made = EarlyLearningRegularisation(settings_of("elr"), N, CLASSES, B)
+    network, batch = networks(1)[0], replace(a_batch(B, views=3), own=1)
+    made = EarlyLearningRegularisation(settings_of("elr"), a_task(N, B))
     losses = made.losses(Forward(network), batch, a_step(5))
     assert losses.shape == (3, B)
     expected = torch.clamp(network(batch.x[0]).softmax(1), 1e-4, 1 - 1e-4)
@@ -57,7 +52,7 @@ def test_elr_remembers_only_what_it_sees_without_masks() -> None:
 
 
 def test_elr_stays_finite_where_the_network_is_certain_and_agrees() -> None:
-    made = EarlyLearningRegularisation(settings_of("elr", beta=0.0), N, CLASSES, B)
+    made = EarlyLearningRegularisation(settings_of("elr", beta=0.0), a_task(N, B))
     certain = 1e4 * one_hot(torch.zeros(B, dtype=torch.int64), CLASSES).float()[None]
     losses = made.losses(lambda x: certain, a_batch(B), a_step(3))  # type: ignore[arg-type]
     assert losses.isfinite().all()
@@ -69,14 +64,14 @@ def test_elr_stays_finite_where_the_network_is_certain_and_agrees() -> None:
 def test_elr_plus_step_is_the_published_one(k: int, reweight: bool, ramp: int) -> None:
     pair, batch = networks(2), a_batch(B)
     changes = {"beta": 0.7, "lambda_elr": 3.0, "lambda_ramp": ramp, "reweight_labels": reweight, "alpha": 1.0}
-    made = EarlyLearningRegularisationPlus(settings_of("elr_plus", **changes), N, CLASSES, B)
-    made.adopt(pair)
+    made = EarlyLearningRegularisationPlus(settings_of("elr_plus", **changes), a_task(N, B))
+    made.attach(pair, torch.zeros(2, 3, 8, 8))
     with torch.no_grad():
         made.averages[1 - k].classifier.weight.mul_(2.0)  # type: ignore[union-attr, operator]
     step = a_step(2, k, progress=2.25)
     believed = batch.believing(made.believe(batch, Look(pair, batch.x, "eval"), step))
     memory = made.memory.clone()
-    found = made.share([made.losses(Forward(pair[k]), believed, step)], step)[0]
+    found = made.share([made.losses(Forward(pair[k]), believed, step)], [believed], step)[0]
 
     with torch.no_grad():
         teacher = made.averages[1 - k](batch.x[0]).softmax(1)  # in train mode, as it was: statistics of the batch
@@ -85,7 +80,7 @@ def test_elr_plus_step_is_the_published_one(k: int, reweight: bool, ramp: int) -
     coefficient = max(coefficient, 1 - coefficient)
     order = torch.randperm(B, generator=random.device)
     logits = pair[k](coefficient * batch.x[0] + (1 - coefficient) * batch.x[0][order])
-    steps = round(2.25 * 4)  # 20 samples in batches of 6
+    steps = round(2.25 * 4) + 1  # 20 samples in batches of 6; the code counts the step before its loss
     weight = 3.0 * (math.exp(-5 * (1 - min(steps, ramp) / ramp) ** 2) if ramp else 1.0)
     rows = []
     for row in range(B):
@@ -107,14 +102,14 @@ def test_elr_plus_step_is_the_published_one(k: int, reweight: bool, ramp: int) -
 def test_elr_plus_averages_follow_parameters_and_not_statistics() -> None:
     pair = networks(2)
     changes = {"average": 0.997, "average_ramp": 40}
-    made = EarlyLearningRegularisationPlus(settings_of("elr_plus", **changes), N, CLASSES, B)
-    made.adopt(pair)
+    made = EarlyLearningRegularisationPlus(settings_of("elr_plus", **changes), a_task(N, B))
+    made.attach(pair, torch.zeros(2, 3, 8, 8))
     before = {name: value.clone() for name, value in made.averages[1].state_dict().items()}
     with torch.no_grad():
         for value in pair[1].state_dict().values():
             value.add_(1)
     made.after_step(pair, a_step(1, 1, progress=1.5))
-    steps = round(1.5 * 4)
+    steps = round(1.5 * 4) + 1
     keep = 0.997 * math.exp(-5 * (1 - min(steps + 1, 40) / 40) ** 2)
     parameters = {name for name, _ in pair[1].named_parameters()}
     for name, value in made.averages[1].state_dict().items():
@@ -127,8 +122,8 @@ def test_elr_plus_averages_follow_parameters_and_not_statistics() -> None:
 
 
 def test_elr_plus_learns_nothing_into_its_averages() -> None:
-    made = EarlyLearningRegularisationPlus(settings_of("elr_plus"), N, CLASSES, B)
-    made.adopt(networks(2))
+    made = EarlyLearningRegularisationPlus(settings_of("elr_plus"), a_task(N, B))
+    made.attach(networks(2), torch.zeros(2, 3, 8, 8))
     assert not any(each.requires_grad for each in made.averages.parameters())
 
 

@@ -15,15 +15,14 @@ from pathlib import Path
 import pytest
 from hydra import initialize_config_dir
 
-from sanm.config import CONF
-from sanm.store import RunDirectory
-from sweeps.study import Study, study_of
+from sanm.config.checks import CONF
+from sweeps.studies.study import Study, study_of
 from tests.conftest import ROOT, SMALL
 
-TINY = (*SMALL, "base_method=ce", "quality.every=0")
+TINY = (*SMALL, "base_method=ce", "quality.every=0", "trainer.last_window=1")
 """Overrides that make the cells of the grid ``quick`` a matter of a second."""
 
-KILLS = int(os.environ.get("SANM_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("SANM_TEST_KILLS", "2"))
 """How many random kills a grid and a study have to stand; 15 of each take some minutes."""
 
 
@@ -65,11 +64,15 @@ def children(process: int) -> list[int]:
 
 def parent(process: int) -> int | None:
     """Who started a process; None when it is not there, or has ended and nobody has asked how."""
+    return _parent_and_session(process)[0]
+
+
+def _parent_and_session(process: int) -> tuple[int, int] | tuple[None, None]:
     try:
-        state, number, *_ = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        state, number, _, session, *_ = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
-    return None if state == "Z" else int(number)
+        return None, None
+    return (None, None) if state == "Z" else (int(number), int(session))
 
 
 def killed_at_random(process: subprocess.Popen[str], runs: Path, chance: random.Random) -> bool:
@@ -97,9 +100,10 @@ def saved(runs: Path) -> dict[Path, int]:
     return found
 
 
-def wait_for_orphans(runs: Path) -> None:
-    """Until nobody holds a run: a worker whose launcher is gone ends after it has saved."""
-    while any(RunDirectory(runs, path.parent.name).claimed() for path in runs.glob("*/config.yaml")):
+def wait_for_orphans(command: subprocess.Popen[str]) -> None:
+    """Until nobody is left of a command's session: a worker whose launcher is gone ends after it has saved, and one
+    that has just been started takes up its run first."""
+    while any(_parent_and_session(int(one.name))[1] == command.pid for one in Path("/proc").glob("[0-9]*")):
         time.sleep(0.05)
 
 

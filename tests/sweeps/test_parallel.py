@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sanm.cells import Cell
 from sanm.errors import InputError
-from sanm.store import RunDirectory
-from sweeps import machine
-from sweeps.launchers import Job, parallel
+from sanm.grids.cells import Cell
+from sanm.record.directory import RunDirectory
+from sweeps.grids.states import Progress
+from sweeps.launchers import Job, machine, parallel
 from sweeps.launchers.parallel import Settings, memory_warning
-from sweeps.states import Progress
-from sweeps.workers import Slot
+from sweeps.launchers.workers import Slot
 
 
 def cell(device: str = "auto") -> Cell:
@@ -62,7 +61,7 @@ def test_the_cpu_can_be_asked_for_and_one_gpu_for_all_cannot(monkeypatch: pytest
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert parallel._gpus_of([cell("cpu")]) == []
     assert parallel._gpus_of([cell("cuda")]) == ["0", "1"]
-    with pytest.raises(InputError, match="device=cuda:1: launch=parallel gives every run a GPU itself"):
+    with pytest.raises(InputError, match="device=cuda:1: launch=parallel"):
         parallel._gpus_of([cell("cuda:1")])
 
 

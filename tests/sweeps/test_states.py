@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sanm.cells import Cell
-from sanm.store import RunDirectory
-from sweeps.states import Progress, state_of
+from sanm.grids.cells import Cell
+from sanm.record.directory import RunDirectory
+from sweeps.grids.states import STATES, Progress, state_of
 
 
 def made_up(runs: Path, name: str, method: str = "ce", nlr: bool = False) -> Cell:
@@ -39,14 +39,17 @@ def test_every_state(tmp_path: Path) -> None:
         failed(made_up(tmp_path, "c")),
         made_up(tmp_path, "d"),
         made_up(tmp_path, "e"),
+        finished(made_up(tmp_path, "f"), 1),
     ]
+    (tmp_path / "f" / "result.json").write_text("{")
     with cells[4].run.claim():
         progress = Progress.of(cells)
-        assert progress.counts() == {"done": 1, "running": 1, "interrupted": 1, "failed": 1, "missing": 1}
+        assert progress.counts() == dict.fromkeys(STATES, 1)
         assert progress.having("running") == [cells[4]]
     assert state_of(cells[4]) == "missing", "a claim ends with its owner"
     assert not (tmp_path / "d").exists(), "looking makes nothing"
     assert "failed       c: the loss is not finite" in progress.lines()
+    assert any(line.startswith(f"unreadable   f: {tmp_path / 'f' / 'result.json'} ") for line in progress.lines())
 
 
 def test_a_failed_run_that_is_taken_again_is_running(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from sanm.run import REFUSED
+from sweeps.tune import main as tune
 from tests.conftest import ROOT, SMALL, remount
+from tests.fuzz.door import ask, by_argv
 from tests.sweeps.conftest import KILLS, killed_at_random, wait_for_orphans
-from tests.test_interruption import TIMES
+from tests.training.test_interruption import TIMES
 
 STUDY = ("study=tau", "study.noise_rates=[0.5]", "study.seeds=[1,2]", "study.n_trials=2", *SMALL, "base_method=ce")
 
@@ -110,7 +112,7 @@ def test_killed_altogether_and_asked_again(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_proc
 def test_kills_of_commands_and_workers_change_no_number(tmp_path: Path) -> None:
-    words = (*STUDY, "study.n_trials=4", f"trainer.epochs={max(20, 8 * KILLS)}")
+    words = (*STUDY, "study.n_trials=4", "study.seeds=[1]", f"trainer.epochs={max(20, 8 * KILLS)}")
     quiet, disturbed = tmp_path / "quiet", tmp_path / "disturbed"
     finish(start(quiet, *words))
     chance = random.Random(0)
@@ -122,7 +124,7 @@ def test_kills_of_commands_and_workers_change_no_number(tmp_path: Path) -> None:
         process.kill()
         out, err = process.communicate(timeout=300)  # its output is open until its workers have ended
         assert process.returncode, f"done after {kills} kills: give it more epochs\n{out}{err}"
-        wait_for_orphans(disturbed)
+        wait_for_orphans(process)
     finish(start(disturbed, *words, "study.workers=2"))
     assert trials(disturbed) == trials(quiet), "exactly n, the same parameters, the same scores"
     assert records(disturbed) == records(quiet)
@@ -146,12 +148,14 @@ def test_a_storage_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
 
 def test_a_folder_that_can_only_be_read_is_one_line(small_disk: Path) -> None:
     remount(small_disk, "ro")
-    said = finish(start(small_disk, *STUDY), status=REFUSED)
-    assert said == f"error    runs_dir={small_disk}/studies/tau cannot be written (Read-only file system)\n"
+    answer = ask(by_argv(tune), [*STUDY, f"runs_dir={small_disk}"])
+    assert (answer.status, answer.out) == (REFUSED, "")
+    assert answer.err == f"error    runs_dir={small_disk}/studies/tau cannot be written (Read-only file system)\n"
 
 
 def test_a_report_of_nothing_is_one_line(tmp_path: Path) -> None:
-    said = finish(start(tmp_path, "report", "study=tau"), status=2)
-    assert said.startswith(f"error    study tau is not in sqlite:///{tmp_path}/studies/tau/study.db yet")
-    assert len(said.splitlines()) == 1
+    answer = ask(by_argv(tune), ["report", "study=tau", f"runs_dir={tmp_path}"])
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.startswith(f"error    study tau is not in sqlite:///{tmp_path}/studies/tau/study.db yet")
+    assert len(answer.err.splitlines()) == 1
     assert not (tmp_path / "studies").exists()

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sanm.config.explain import one_line
 from sanm.errors import InputError
-from sanm.explain import one_line
-from sweeps.study import Dimension, _space, check_runs, differences, study_names
+from sweeps.studies.space import Dimension, space_of
+from sweeps.studies.study import check_runs, differences, study_names
 from tests.conftest import ROOT
 from tests.sweeps.conftest import MakeStudy
 
 
 def test_the_shipped_studies_make_runs(make_study: MakeStudy) -> None:
-    assert study_names() == ["elr", "tau", "tau_aspect"]
+    assert study_names() == ["elr", "sanm", "tau", "tau_aspect"]
     for name in study_names():
         check_runs(make_study(f"study={name}", "study.noise_rates=[0.5]", "study.seeds=[1]"))
 
@@ -64,13 +66,15 @@ def test_the_definition_is_what_changes_scores(make_study: MakeStudy) -> None:
 
 
 REFUSALS = [
-    ((), "give one study=NAME; there are elr, tau, tau_aspect"),
-    (("study=sigma",), "study=sigma: no such study; choose one of elr, tau, tau_aspect"),
+    ((), "give one study=NAME"),
+    (("study=sigma",), "study=sigma: no such study"),
     (("study=base",), "study=base: no such study"),
     (("study=tau", "-m"), "-m: not understood"),
     (("study=tau", "study.n_trails=5"), "study.n_trails: no such key; there are"),
     (("study=tau", "study/pruner=axe"), "study/pruner/axe: no such option; choose one of hyperband, median"),
     (("study=tau", "study.n_trials=0"), "study.n_trials=0: must be a whole number, at least 1"),
+    (("study=tau", "study.n_trials=999999999999"), "study.n_trials=999999999999: must be a whole number"),
+    (("study=tau", "study.workers=999999999999"), "study.workers=999999999999: must be a whole number"),
     (("study=tau", "study.workers=two"), "study.workers=two: must be a whole number"),
     (("study=tau", "study.seeds=[]"), "study.seeds=[]: give at least one"),
     (("study=tau", "study.seeds=[1,1]"), "give at least one, and each once"),
@@ -91,7 +95,7 @@ REFUSALS = [
     (("study=tau", "+study.space.tau.value.by=2"), "study.space.tau.value.by: no such key"),
     (("study=tau", "components=none"), "study.space.tau.value changes nothing in these runs"),
     (("study=tau", "study.noise_rates=[0.5,1.5]"), "noise.rate=1.5: must be a number in [0, 1]"),
-    (("study=tau", "data=cifar10,cifar100"), "Ambiguous value for argument"),
+    (("study=tau", "data=cifar10,cifar100"), "data=cifar10,cifar100: data has several values here"),
 ]
 
 
@@ -108,12 +112,12 @@ def test_bad_input_is_one_clear_line(make_study: MakeStudy, words: tuple[str, ..
 def test_a_key_may_be_a_group_or_written_with_dots() -> None:
 
     space = {"mask_strategy": {"choices": ["fixed", "random"]}, "base_method.warm_up": {"low": 1, "high": 4}}
-    found = _space(space)
+    found = space_of(space)
     assert found == {"mask_strategy": Dimension(choices=("fixed", "random")), "base_method.warm_up": Dimension(1, 4)}
     with pytest.raises(InputError, match="is empty"):
-        _space({})
+        space_of({})
     with pytest.raises(InputError, match="two or more different"):
-        _space({"mask_strategy": {"choices": ["fixed"]}})
+        space_of({"mask_strategy": {"choices": ["fixed"]}})
 
 
 def test_nothing_heavy_is_imported_before_the_study_has_passed() -> None:
@@ -127,3 +131,62 @@ def test_nothing_heavy_is_imported_before_the_study_has_passed() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == "error    tau.value=0.2: the study varies it; leave it out, or narrow study.space.tau.value\n"
+
+
+def test_a_trial_may_go_across_several_methods(make_study: MakeStudy) -> None:
+    own = "study.across=[['base_method=ce','trainer.epochs=9'],['base_method=elr']]"
+    study = make_study("study=tau", own, "study.noise_rates=[0.5]", "study.seeds=[1,2]")
+    assert [cell.key for cell in study.cells] == [
+        "base_method=ce,trainer.epochs=9/noise0.5/seed1", "base_method=ce,trainer.epochs=9/noise0.5/seed2",
+        "base_method=elr/noise0.5/seed1", "base_method=elr/noise0.5/seed2",
+    ]  # fmt: skip
+    assert study.run_overrides({"tau.value": 0.2}, study.cells[0])[-5:] == [
+        "tau.value=0.2", "base_method=ce", "trainer.epochs=9", "noise.rate=0.5", "seed=1",
+    ]  # fmt: skip
+    check_runs(study)
+    other = make_study("study=tau", "study.across=[['base_method=ce']]", "study.noise_rates=[0.5]", "study.seeds=[1,2]")
+    assert any(line.startswith("across was") for line in differences(study.definition, other.definition))
+
+
+@pytest.mark.parametrize(
+    ("across", "named"),
+    [
+        ("['base_method=ce']", "study.across"),
+        ("[[]]", "study.across"),
+        ("[[ce]]", "study.across"),
+        ("[['base_method=ce'],['base_method=ce']]", "study.across"),
+        ("[['seed=3']]", "seed=3"),
+        ("[['tau.value=0.3']]", "tau.value=0.3"),
+        ("[['trainer.epochs=3']]", "trainer.epochs=3"),
+    ],
+)
+def test_what_a_study_cannot_go_across(make_study: MakeStudy, across: str, named: str) -> None:
+    with pytest.raises(InputError) as refused:
+        make_study("study=tau", f"study.across={across}", "trainer.epochs=5")
+    assert named in str(refused.value)
+
+
+SPACE = {
+    "variant": {"ratio_at_minimum": {"choices": ["one_minus_w", "none"]}},
+    "tau": {"value": {"low": 0.1, "high": 0.4, "when": {"variant.ratio_at_minimum": "none"}}},
+}
+
+
+def test_a_key_may_have_a_part_beside_one_choice_of_another_alone(make_study: MakeStudy) -> None:
+    study = replace(make_study("study=tau"), space=space_of(SPACE))
+    assert study.point({"variant.ratio_at_minimum": "one_minus_w", "tau.value": 0.3}) == {
+        "variant.ratio_at_minimum": "one_minus_w"
+    }
+    assert study.example() == {"variant.ratio_at_minimum": "one_minus_w"}
+    assert study.example("tau.value") == {"variant.ratio_at_minimum": "none", "tau.value": 0.1}
+    assert study.definition["space"]["tau.value"]["when"] == {"variant.ratio_at_minimum": "none"}
+    check_runs(study)
+
+
+@pytest.mark.parametrize(
+    "when", [{"tau.value": 1}, {"variant.ratio_at_minimum": "never"}, {}, "none", {"a": 1, "b": 2}]
+)
+def test_a_condition_is_a_choice_of_a_key_before_it(when: object) -> None:
+    wrong = {**SPACE, "tau": {"value": {"low": 0.1, "high": 0.4, "when": when}}}
+    with pytest.raises(InputError, match=r"study\.space\.tau\.value\.when"):
+        space_of(wrong)

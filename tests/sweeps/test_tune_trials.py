@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import statistics
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -14,11 +17,11 @@ from optuna.trial import TrialState
 from analysis.figures import build
 from analysis.records import Records
 from sanm.errors import InputError, Interrupted
-from sweeps import study_report, study_trials
-from sweeps.study import Study
-from sweeps.study_folder import StudyFolder
-from sweeps.study_storage import address, create, find, shown
-from sweeps.study_trials import (
+from sweeps.studies import study_report, study_trials
+from sweeps.studies.study import Study
+from sweeps.studies.study_folder import StudyFolder
+from sweeps.studies.study_storage import OutOfReachError, address, create, find, shown
+from sweeps.studies.study_trials import (
     ATTEMPTS,
     CELLS,
     MOST_ATTEMPTS,
@@ -34,6 +37,7 @@ from sweeps.study_trials import (
     take,
     work,
 )
+from sweeps.tune import main
 from tests.sweeps.conftest import MakeStudy
 from tests.test_architecture import offenders
 
@@ -64,13 +68,17 @@ def states(store: optuna.Study) -> list[str]:
     return [trial.state.name for trial in store.trials]
 
 
+class WorkerDied(BaseException):
+    """What ends a process without a word: no stop that was asked for, which counts as no attempt."""
+
+
 def interrupting(after: int) -> Callable[..., Score]:
     """Runs that are cut off when so many are done."""
     done: list[str] = []
 
     def run(study: Study, overrides: list[str], watch: Watch) -> Score:
         if len(done) == after:
-            raise SystemExit
+            raise WorkerDied
         done.append(overrides[-1])
         return by_formula(study, overrides, watch)
 
@@ -113,7 +121,7 @@ def test_the_search_finds_where_it_is_good(make_study: MakeStudy) -> None:
 
 def test_a_trial_whose_worker_died_is_taken_up_with_its_parameters(make_study: MakeStudy) -> None:
     study = make_study("study=tau", "study.n_trials=2", "study/pruner=none")
-    with pytest.raises(SystemExit):
+    with pytest.raises(WorkerDied):
         optimized(study, interrupting(after=9))
     store = find(study)
     assert states(store) == ["COMPLETE", "RUNNING"]
@@ -141,7 +149,7 @@ def test_a_trial_that_a_living_worker_has_is_left_to_it(make_study: MakeStudy) -
 def test_a_trial_that_kills_every_worker_is_given_up(make_study: MakeStudy) -> None:
     study = make_study("study=tau", "study.n_trials=1")
     for _ in range(MOST_ATTEMPTS):
-        with pytest.raises(SystemExit):
+        with pytest.raises(WorkerDied):
             optimized(study, interrupting(after=0))
     store = optimized(study)
     assert states(store) == ["FAIL"]
@@ -151,11 +159,11 @@ def test_a_trial_that_kills_every_worker_is_given_up(make_study: MakeStudy) -> N
 def test_a_trial_that_gets_on_is_not_given_up_however_often_its_worker_dies(make_study: MakeStudy) -> None:
     def killed_after_an_epoch(study: Study, overrides: list[str], watch: Watch) -> Score:
         watch([{"epoch": 1, "validation_accuracy": 10.0}], 10)
-        raise SystemExit
+        raise WorkerDied
 
     study = make_study("study=tau", "study.n_trials=1")
     for _ in range(MOST_ATTEMPTS + 2):
-        with pytest.raises(SystemExit):
+        with pytest.raises(WorkerDied):
             optimized(study, killed_after_an_epoch)
     assert states(optimized(study)) == ["COMPLETE"]
 
@@ -253,7 +261,7 @@ def test_a_study_belongs_to_one_folder_of_runs(make_study: MakeStudy, tmp_path: 
     moved = tmp_path / "elsewhere"
     (tmp_path / "runs").rename(moved)
     other = make_study("study=tau", "study.n_trials=1", storage)
-    with pytest.raises(InputError, match="was begun with another runs_dir"):
+    with pytest.raises(InputError, match="runs_dir"):
         create(other, StudyFolder(other.folder))
     create(other, StudyFolder(moved / "studies" / "tau"))
 
@@ -281,7 +289,7 @@ def test_a_foreign_study_of_that_name_is_left_alone(make_study: MakeStudy, tmp_p
 def test_a_sampler_or_pruner_that_cannot_work_is_refused_at_once(
     make_study: MakeStudy, words: tuple[str, ...], reason: str
 ) -> None:
-    with pytest.raises(InputError, match=r"study\.sampler or study\.pruner cannot be used") as raised:
+    with pytest.raises(InputError, match=r"study\.sampler or study\.pruner") as raised:
         check_search(make_study("study=tau", *words))
     assert reason in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -297,7 +305,7 @@ STORAGES = [
     ),
     ("postgresql://me:secret@127.0.0.1:1/studies?application_name=x", "://127.0.0.1:1/studies cannot be reached"),
     ("sqlite:////nowhere/at/all/study.db", "unable to open database file"),
-    ("nonsense://me:secret@host/x", "study.storage=nonsense://host/x cannot be reached"),
+    ("nonsense://me:secret@host/x", "study.storage=nonsense://host/x cannot be used"),
     ("me:secret@host", "give sqlite:///FILE, journal:FILE or postgresql://"),
 ]
 
@@ -312,6 +320,63 @@ def test_a_storage_that_cannot_be_had_is_one_line_without_its_password(
     assert message in str(raised.value)
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def garbled(journal: Path, old: str, new: str) -> None:
+    journal.write_text(journal.read_text().replace(old, new))
+
+
+def executed(database: Path, statement: str) -> None:
+    with closing(sqlite3.connect(database)) as open_one:
+        open_one.execute(statement)
+        open_one.commit()
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("journal:{}", lambda file: garbled(file, "study_name", "name")),
+        ("journal:{}", lambda file: garbled(file, '"op_code":0', '"op_code":99')),
+        ("journal:{}", lambda file: garbled(file, "study_id", "study\x00id")),
+        ("journal:{}", lambda file: file.write_text("[1]\n" * 3)),
+        ("journal:{}", lambda file: file.unlink() or file.mkdir()),
+        ("sqlite:///{}", lambda file: file.write_bytes(b"garbage" * 1000)),
+        ("sqlite:///{}", lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])),
+        ("sqlite:///{}", lambda file: executed(file, "DROP TABLE studies")),
+        ("sqlite:///{}", lambda file: executed(file, "UPDATE study_user_attributes SET value_json = '{'")),
+        ("sqlite:///{}", lambda file: file.unlink() or file.mkdir()),
+    ],
+)
+def test_a_storage_that_is_none_is_one_line_that_promises_nothing(
+    make_study: MakeStudy, tmp_path: Path, kind: str, damage: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "a storage"
+    study = make_study("study=tau", f"study.storage='{kind.format(file)}'")
+    create(study, StudyFolder(study.folder))
+    damage(file)
+    with pytest.raises(InputError) as refused:
+        create(study, StudyFolder(study.folder))
+    assert str(file) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "later" not in str(refused.value), "it will be no other then"
+    assert not isinstance(refused.value, OutOfReachError)
+
+
+def test_a_study_killed_while_it_was_made_is_made_again(make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, set_attribute = make_study("study=tau"), optuna.Study.set_user_attr
+    for last in ("overrides", "folder", "definition"):
+
+        def killed(self: optuna.Study, key: str, value: object, last: str = last) -> None:
+            if key == last:
+                raise KeyboardInterrupt
+            set_attribute(self, key, value)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(optuna.Study, "set_user_attr", killed)
+            with pytest.raises(KeyboardInterrupt):
+                create(study, StudyFolder(study.folder))
+    create(study, StudyFolder(study.folder))
+    assert find(study).user_attrs.keys() == {"definition", "folder", "overrides"}
 
 
 def test_half_a_line_in_a_journal_spoils_nothing(make_study: MakeStudy, tmp_path: Path) -> None:
@@ -369,6 +434,82 @@ def test_the_library_does_not_know_the_sweeps() -> None:
 
 @pytest.mark.parametrize("missing", [None, ""])
 def test_runs_without_the_accuracy_that_selects_say_what_to_choose(missing: str | None) -> None:
-    with pytest.raises(InputError, match=r"no validation_accuracy: choose another study\.selection"):
+    with pytest.raises(InputError, match=r"validation_accuracy: .*study\.selection"):
         study_trials.accuracy({"epoch": 1, "validation_accuracy": missing}, "validation_accuracy")
     assert study_trials.accuracy({"validation_accuracy": "41.5"}, "validation_accuracy") == 41.5
+
+
+MINE = {
+    "labels.json": b"[0, 1, 2]",
+    "lines.json": b'{"a": 1}\n{"b": 2}\n',
+    "brace": b"{",
+    "photo.png": b"\x89PNG\r\n\x1a\n\x00\x00" * 100,
+    "cut.log": b'{"op_code":0,"worker_id":"x"}\nmine\n{"op_code":0,"worker_id":"x"}\n',
+    "list.log": b'{"op_code":0,"worker_id":"x"}\n[]\n',
+    "half.db": b"SQLite format 3\0" + b"mine" * 200,
+}
+
+
+@pytest.mark.parametrize("role", [[], ["report"]])
+@pytest.mark.parametrize("scheme", ["journal:", "sqlite:///", "sqlite+pysqlite:///"])
+@pytest.mark.parametrize("name", MINE)
+def test_a_file_of_the_user_is_no_storage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], role: list[str], scheme: str, name: str
+) -> None:
+    (tmp_path / name).write_bytes(MINE[name])
+    (tmp_path / "link").symlink_to(name)
+    for place in (tmp_path / name, tmp_path / "link"):
+        line = refused(capsys, *role, f"study.storage={scheme}{place}", f"runs_dir={tmp_path / 'runs'}")
+        assert f"{scheme}{place} is " in line
+        assert (tmp_path / name).read_bytes() == MINE[name]
+    assert {path.name for path in tmp_path.iterdir()} == {name, "link"}
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    role = [word for word in words if word == "report"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["tune", *role, "study=tau", *(word for word in words if word not in role)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("scheme", ["journal:", "sqlite:///"])
+def test_a_storage_is_a_regular_file(tmp_path: Path, capsys: pytest.CaptureFixture[str], scheme: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", tmp_path, Path(os.devnull)):
+        line = refused(capsys, f"study.storage={scheme}{place}", f"runs_dir={tmp_path / 'runs'}")
+        assert f"{scheme}{place} is no regular file" in line
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(tmp_path / "places.db")) as database:
+        database.execute("CREATE TABLE bookmarks (url TEXT)")
+        database.commit()
+    before = (tmp_path / "places.db").read_bytes()
+    line = refused(capsys, f"study.storage=sqlite:///{tmp_path / 'places.db'}", f"runs_dir={tmp_path / 'runs'}")
+    assert "bookmarks" in line
+    assert (tmp_path / "places.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("scheme", ["journal:", "sqlite:///"])
+def test_an_empty_file_becomes_a_storage(make_study: MakeStudy, tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "new").touch()
+    storage = f"study.storage={scheme}{tmp_path / 'new'}"
+    with pytest.raises(InputError, match="is not in"):  # whoever only reads makes nothing of it
+        find(make_study("study=tau", storage))
+    assert (tmp_path / "new").read_bytes() == b""
+    assert states(optimized(make_study("study=tau", storage, "study.n_trials=1"))) == ["COMPLETE"]
+    assert states(find(make_study("study=tau", storage))) == ["COMPLETE"]
+
+
+@pytest.mark.parametrize("name", ["report.md", "trials.csv", "sensitivity.png", "study.yaml"])
+def test_a_report_of_the_user_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    mine = tmp_path / "runs/studies/tau" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    assert f"{mine} is there already" in refused(capsys, f"runs_dir={tmp_path / 'runs'}")
+    assert mine.read_text() == "mine"
+    assert [path.name for path in mine.parent.iterdir()] == [name]

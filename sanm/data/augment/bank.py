@@ -1,7 +1,5 @@
 """The training images, wherever they are, and the pools that views of them are drawn from on the device."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +11,7 @@ from sanm.data.augment.padded import Cut, PaddedImages, middle
 from sanm.data.augment.simclr import simclr as simclr_view
 from sanm.data.augment.sources import Found, source_of
 from sanm.data.types import Images, Pixels
-from sanm.types import Random
+from sanm.step import Random
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -78,10 +76,6 @@ class ImageBank:
         """The images as they are, normalised: ``[B, C, H, W]`` for positions ``index [B]``."""
         return normalise(self.pixels(index), self.mean, self.std)
 
-    def cropped(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Random crop and flip of each image on its own, normalised."""
-        return normalise(self.cropped_pixels(index, generator), self.mean, self.std)
-
     def as_pixels(self, images: Tensor) -> Tensor:
         """Normalised images ``[..., C, H, W]`` as uint8 pixels again, those outside the range at its ends."""
         pixels = (images * self.std[:, None, None] + self.mean[:, None, None]) * 255
@@ -101,11 +95,6 @@ class ImageBank:
         """The images as they are: uint8 ``[B, C, H, W]``, channels last in memory."""
         found = self.find(index)
         return found.images.pixels(found.places)
-
-    def cropped_pixels(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Random crop and flip of each image on its own: uint8 ``[B, C, H, W]``, channels last in memory."""
-        found = self.find(index)
-        return found.images.cropped_pixels(found.places, generator)
 
 
 # ---- pools: images of values 0..255, [B, C, H, W], for positions index [B]

@@ -1,7 +1,5 @@
 """Each sample its own operation, each operation run once: on the samples that drew it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

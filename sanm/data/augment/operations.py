@@ -5,8 +5,6 @@ it by one gray level where a sum is rounded in another order. Each function take
 numbers for each, of which it reads the first few, and returns images of the same shape.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Images stay uint8 and are stored padded, channels last, so that a random crop wi
 result is already in the memory layout that convolutions like.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -5,8 +5,6 @@ NeurIPS 2020): two operations at magnitude 10 of 30. Operations, magnitudes and 
 RandAugment of transforms.v2 on uint8 tensors, nearest neighbor, black outside).
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import NamedTuple

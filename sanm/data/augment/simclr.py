@@ -6,8 +6,6 @@ too, from the distributions of torchvision's RandomResizedCrop, RandomHorizontal
 and RandomGrayscale.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ The same images either way, bit for bit. Batches are known by identity: the tens
 is the one that is asked for, so that nobody has to look into it and wait for the device.
 """
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +16,7 @@ from sanm.data.augment.padded import Cut, PaddedImages
 from sanm.data.streaming import Reader
 from sanm.data.types import Pixels
 from sanm.errors import InputError
-from sanm.memory import available_memory
+from sanm.machine.memory import available_memory
 
 SHARE = 0.5
 """Of the free memory that images may take by themselves; the rest is for networks, batches and other processes."""
@@ -55,11 +53,11 @@ class ResidentImages:
         count, channels = images.shape[:2]
         self.reader = Reader(0, device.type == "cuda")
         self._device = device
-        padded = torch.empty((count, *cut.padded_size, channels), dtype=torch.uint8, device=device)
+        padded = torch.empty((count, *cut.padded_size, channels), dtype=images.dtype, device=device)
         for place, part in enumerate(images.split(PADDED_AT_ONCE)):
             padded[place * PADDED_AT_ONCE :][: len(part)] = cut.padded(part).to(device)
         self._images = PaddedImages(padded, cut)
-        self._words = f"{_counted(images)}, resident on {device} ({gigabytes(padded.numel())})"
+        self._words = f"{_counted(images)}, resident on {device} ({gigabytes(padded.nbytes)})"
 
     def __str__(self) -> str:
         return self._words
@@ -84,7 +82,7 @@ class StreamedImages:
         self._read: Iterator[Tensor] = iter(())
 
     def __str__(self) -> str:
-        size = gigabytes(len(self._images) * self._images.shape[1] * math.prod(self._cut.padded_size))
+        size = gigabytes(_bytes_of(self._images, self._cut))
         return f"{_counted(self._images)}, streamed to {self._device} ({size}); workers: {self.reader.workers}"
 
     def announce(self, batches: Sequence[Tensor]) -> None:
@@ -107,7 +105,7 @@ def source_of(images: Pixels, cut: Cut, device: torch.device, wanted: str, worke
 
     Raises InputError where resident images are asked for that do not fit.
     """
-    needed, free = len(images) * images.shape[1] * math.prod(cut.padded_size), available_memory(device)
+    needed, free = _bytes_of(images, cut), available_memory(device)
     if wanted == "resident" and free is not None and needed > free:
         raise InputError(
             f"images=resident: {_counted(images)} are {gigabytes(needed)}, and {gigabytes(free)} of {device} are "
@@ -117,6 +115,10 @@ def source_of(images: Pixels, cut: Cut, device: torch.device, wanted: str, worke
     if wanted == "resident" or (wanted == "auto" and fits):
         return ResidentImages(images, cut, device)
     return StreamedImages(images, cut, device, workers)
+
+
+def _bytes_of(images: Pixels, cut: Cut) -> int:
+    return len(images) * images.shape[1] * math.prod(cut.padded_size) * images.dtype.itemsize
 
 
 def gigabytes(count: int) -> str:

@@ -1,7 +1,5 @@
 """Reader of the official CIFAR python pickles, shared by CIFAR-10 and CIFAR-100."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Mapping
@@ -14,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sanm.array_pickle import load_plain
+from sanm import given_files
+from sanm.data.datasets._torchvision import folder_of
 from sanm.data.types import Source, in_memory
 from sanm.errors import InputError
+from sanm.formats.array_pickle import load_plain
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE  # a row of a batch: all red, all green, all blue values, each row by row
@@ -44,7 +44,7 @@ def load(settings: Mapping[str, Any], layout: Layout) -> Source:
     Batches may have any number of rows. Files that differ from the published ones are named in one warning. With
     ``settings["download"]`` absent files are fetched first. Raises InputError that names the key or the file.
     """
-    folder = _find_folder(settings, layout)
+    folder = folder_of(settings, layout.folder, lambda root: _present(root, layout), layout.torchvision_class)
     names = _class_names(folder, layout)
     altered: list[str] = []
     train_images, train_labels = _read_split(folder, layout.train_md5, layout.label_key, len(names), altered)
@@ -61,43 +61,10 @@ def load(settings: Mapping[str, Any], layout: Layout) -> Source:
     )
 
 
-def _find_folder(settings: Mapping[str, Any], layout: Layout) -> Path:
-    given = settings.get("root")
-    if not given:
-        raise InputError(f"data.root is not set: set data.root=FOLDER, the one that holds {layout.folder}")
-    root = Path(given).expanduser()
-    folder = _present(root, layout)
-    if folder is None and settings.get("download"):
-        _download(root, layout)
-        folder = _present(root, layout)
-    if folder is None:
-        raise InputError(
-            f"data.root={given} holds no {layout.folder}: set data.root=FOLDER that does, or data.download=true"
-        )
-    return folder
-
-
 def _present(root: Path, layout: Layout) -> Path | None:
     files = (*layout.train_md5, *layout.test_md5)
     candidates = (root / layout.folder, root)
     return next((folder for folder in candidates if any((folder / file).is_file() for file in files)), None)
-
-
-def _download(root: Path, layout: Layout) -> None:
-    from filelock import FileLock
-    from torchvision import datasets
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".download.lock"):  # runs of a grid that start together download once
-            if _present(root, layout) is None:
-                getattr(datasets, layout.torchvision_class)(str(root), download=True)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"data.download=true: {layout.folder} could not be fetched into {root} ({reason}); "
-            "fetch it by other means and set data.root"
-        ) from error
 
 
 def _read_split(
@@ -118,7 +85,7 @@ def _read_split(
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return given_files.read_bytes(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): restore this file of the data set") from error
 

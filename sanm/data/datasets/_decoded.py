@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import time
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
+from sanm import given_files
 from sanm.data.bad_entries import REMEDY
-from sanm.data.stored import StoredImages
+from sanm.data.one_writer import alone_with
+from sanm.data.stored import StoredImages, sum_of
 from sanm.data.types import LeftOut, Pixels
 from sanm.errors import InputError
-from sanm.files import remove_partial_files, write_atomically
-from sanm.image_colors import Depth, as_seen
-from sanm.misnamed import misnamed
+from sanm.file_contents import Stamp, content_hash, hashes, memory_of, stamp_of
+from sanm.files import read_json, write_atomically, write_json
+from sanm.formats.background import DROPPED, WHITE, Color, as_text, color_of
+from sanm.formats.image_colors import Depth, as_seen, is_of_one_color
+from sanm.formats.misnamed import Misnamed, is_no_path
+from sanm.terminal import output
 
 Array = NDArray[np.uint8]
 
@@ -35,21 +38,17 @@ AT_ONCE = 1024
 """Images decoded before they are written: what decoding takes of the memory."""
 SILENCE = 60
 """Seconds after which a long decoding says how far it is."""
-LOOK_EVERY = 0.5
-"""Seconds between looks whether another process has decoded what both want."""
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
-"""What a disk says that has none; processes may then decode beside each other."""
-CONVERSION = 2
+CONVERSION = 3
 """Counts the ways that images were decoded in: what is kept of another is decoded again."""
-HEADER = 128
-"""Bytes of an array file before its pixels, however many images it turns out to hold."""
+NAMED = 3
+"""Images that a line names."""
 
 
 SUBSET = "use a part of them with data.subset=N"
 
 
 class SixteenBits(NamedTuple):
-    """How many images have 16 bits a channel, and how many of these are dim (``sanm.image_colors``)."""
+    """How many images have 16 bits a channel, and how many of these are dim (``sanm.formats.image_colors``)."""
 
     total: int = 0
     dim: int = 0
@@ -67,56 +66,87 @@ class Kept(NamedTuple):
     images: Pixels  # [m, 3, size, size], on the disk where it takes them
     bad: dict[int, str]  # position among the files -> reason
     sixteen_bits: SixteenBits
+    emptied: list[int]  # positions of those that are transparent, and of one color as they are seen
+    likeness: tuple[str, ...]  # [m] the same for images that show the same, pixel by pixel, before they are resized
 
 
 class DecodedImages:
     """Decoded images of one root folder at one size.
 
     They are kept in ``chosen`` when it is given, else in ``root/.sanm_cache`` or, where that cannot be written, below
-    ``fallback``. Each part is ``<part>-<size>.npy`` and a JSON file with the path, bytes and modification time of
-    every image; an array is used only while these are what is on the disk. It stays there, and is read when images are
-    asked for.
+    ``fallback``. Each part is ``<part>-<size>.npy`` and a JSON file with the path, the stamp, the hash of the content
+    and the check sum of every image; an array is used only while these are what is on the disk: a file whose stamp is
+    another is read. The array stays there, and is read when images are asked for.
     """
 
-    def __init__(self, root: Path, size: int, chosen: str | None, fallback: Path, fewer: str = SUBSET) -> None:
-        """``fewer`` ends the refusal of images that fit nowhere: how to use a part of them."""
+    def __init__(
+        self,
+        root: Path,
+        size: int,
+        chosen: str | None,
+        fallback: Path,
+        fewer: str = SUBSET,
+        background: str | None = None,
+    ) -> None:
+        """``fewer`` ends the refusal of images that fit nowhere: how to use a part of them. ``background`` is the
+        setting of that name; None where a data set has none, and transparency is dropped.
+        """
         self.root, self.size, self.fewer = root, size, fewer
         own = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
         if chosen:
             self.places = [Path(chosen).expanduser() / own]
         else:
             self.places = [root / ".sanm_cache", fallback / "image_folder" / own]
+        self._memory = memory_of(root, fallback)
+        self._setting, self._background = background, color_of(background)
         self._warned_of_dim = False
 
-    def read(self, part: str, keys: Sequence[str], skip_bad: bool = False) -> tuple[Pixels, dict[int, str]]:
+    def read(self, part: str, keys: Sequence[str], skip_bad: bool = False) -> Kept:
         """RGB images ``[m, 3, size, size]`` of the files ``keys``, relative to the root or absolute, in their order;
         and of those that are left out the position and the reason.
 
         Raises InputError that names a file which cannot be read or decoded, unless bad ones are to be skipped. A cache
         that cannot be written is a warning, and InputError when the images are more than this machine's memory too.
-        Warns of images of 16 bits that use 12 or fewer.
+        Warns of images of 16 bits that use 12 or fewer, and of those that transparency leaves of one color.
         """
-        fingerprint = self._fingerprint(keys)
-        gone = {
-            position: f"cannot be read ({'; '.join(filter(None, (file[3], misnamed(self.root, file[0]))))})"
-            for position, file in enumerate(fingerprint["files"])
-            if len(file) > 3
-        }
-        if not skip_bad:
+        wanted = self._wanted(keys)
+        gone = self._gone(wanted["files"])
+        if not skip_bad or len(gone) == len(keys):
             self._refuse(keys, gone)
-        found = next((kept for place in self.places if (kept := self._kept(place, part, fingerprint))), None)
+        found = next((kept for place in self.places if (kept := self._kept(place, part, wanted))), None)
         if found is None:
-            found = self._decoded(part, keys, fingerprint, gone)
+            found = self._decoded(part, keys, wanted, gone)
         if not skip_bad or len(found.bad) == len(keys):
             self._refuse(keys, found.bad)
         self._warn_of_dim(keys, found.sixteen_bits)
-        return found.images, found.bad
+        self._warn_of_emptied(keys, found)
+        return found
 
     def _refuse(self, keys: Sequence[str], bad: dict[int, str]) -> None:
         if bad:
             first = min(bad)
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-            raise InputError(f"{self.root / keys[first]}{more} {bad[first]}: repair or remove it, or {REMEDY}")
+            raise InputError(f"{self._shown(keys[first])}{more} {bad[first]}: repair or remove it, or {REMEDY}")
+
+    def _shown(self, key: str) -> str:
+        return key if is_no_path(key) and not os.path.lexists(self.root / key) else str(self.root / key)
+
+    def _gone(self, files: Sequence[Sequence[Any]]) -> dict[int, str]:
+        """Of files that cannot be read the position and the reason. Raises InputError where not one of many is there,
+        since then the folder is another one.
+        """
+        misnamed, missing = Misnamed(self.root), os.strerror(errno.ENOENT)
+        found = {
+            position: "; ".join(filter(None, (file[2], misnamed.hint(file[0]) if file[2] == missing else "")))
+            for position, file in enumerate(files)
+            if file[1] is None
+        }
+        if len(files) > 1 and all(file[1:] == [None, missing] for file in files):
+            raise InputError(
+                f"none of the {len(files)} files is there, the first: {self._shown(files[0][0])} ({found[0]}): names "
+                f"are relative to {self.root}, give another folder with data.root=FOLDER, or mend the names"
+            )
+        return {position: f"cannot be read ({reason})" for position, reason in found.items()}
 
     def _warn_of_dim(self, keys: Sequence[str], images: SixteenBits) -> None:
         """One line, whichever part has such images first."""
@@ -130,42 +160,74 @@ class DecodedImages:
                 stacklevel=5,
             )
 
-    def _fingerprint(self, keys: Sequence[str]) -> dict[str, Any]:
+    def _warn_of_emptied(self, keys: Sequence[str], found: Kept) -> None:
+        if found.emptied:
+            named = ", ".join(str(self.root / keys[position]) for position in found.emptied[:NAMED])
+            more = ", ..." if len(found.emptied) > NAMED else ""
+            warnings.warn(
+                f"{len(found.emptied)} of {len(found.likeness)} images are of one color on "
+                f"data.background={self._setting or DROPPED}, as they are transparent ({named}{more}): nothing is seen "
+                "of them; give another color, or leave them out",
+                stacklevel=5,
+            )
+
+    def _wanted(self, keys: Sequence[str]) -> dict[str, Any]:
+        """What a description says of the images that are asked for; what they hold is looked up where need be."""
         files: list[list[Any]] = []
         for key in keys:
             try:
-                status = os.stat(self.root / key)
-                files.append([key, status.st_size, status.st_mtime_ns])
+                files.append([key, *stamp_of(given_files.status_of(self.root / key))])
             except OSError as error:
-                files.append([key, None, None, error.strerror])
-        return {"conversion": CONVERSION, "image_size": self.size, "files": files}
+                files.append([key, None, error.strerror])
+        background = as_text(self._background) if self._background else None
+        return {"conversion": CONVERSION, "image_size": self.size, "background": background, "files": files}
 
     def _paths(self, place: Path, part: str) -> tuple[Path, Path]:
-        return place / f"{part}-{self.size}.npy", place / f"{part}-{self.size}.json"
+        color = as_text(self._background).strip("#") if self._background else DROPPED
+        seen = "" if self._setting is None or self._background == WHITE else f"-on-{color}"  # beside each other
+        return place / f"{part}-{self.size}{seen}.npy", place / f"{part}-{self.size}{seen}.json"
 
-    def _kept(self, place: Path, part: str, fingerprint: dict[str, Any]) -> Kept | None:
+    def _kept(self, place: Path, part: str, wanted: dict[str, Any]) -> Kept | None:
         array, description = self._paths(place, part)
         try:
-            found = json.loads(description.read_text())
-            bad = {int(position): reason for position, reason in found.pop("bad", {}).items()}
-            sixteen_bits = SixteenBits(*found.pop("sixteen_bits", ()))
-            if found != fingerprint:
+            found = read_json(description)
+            if not self._are_the_same(found, wanted):
                 return None
-            images = StoredImages(array)
-        except (OSError, ValueError, EOFError, AttributeError, TypeError):  # absent or damaged: as good as none
+            bad = {int(position): str(reason) for position, reason in found["bad"].items()}
+            depths, likeness = SixteenBits(*found["sixteen_bits"]), tuple(found["likeness"])
+            kept = Kept(StoredImages(array, found["sums"]), bad, depths, found["emptied"], likeness)
+            if read_json(description) != found:  # another process has begun to put other images there
+                return None
+        except (OSError, ValueError, EOFError, AttributeError, TypeError, LookupError):  # absent or damaged: as none
             return None
-        expected = (len(fingerprint["files"]) - len(bad), 3, self.size, self.size)
-        return Kept(images, bad, sixteen_bits) if images.shape == expected else None
+        expected = (len(wanted["files"]) - len(bad), 3, self.size, self.size)
+        return kept if kept.images.shape == expected and len(kept.likeness) == expected[0] else None
 
-    def _decoded(self, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]) -> Kept:
+    def _are_the_same(self, found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+        """Whether a description is of these images: of files of these names, with these contents."""
+        then, now = found["files"], wanted["files"]
+        if any(found[key] != wanted[key] for key in wanted if key != "files") or len(then) != len(now):
+            return False
+        if any(old[:2] != new[:2] for old, new in zip(then, now, strict=True)):  # names and sizes
+            return False
+        doubtful = [
+            position
+            for position, (old, new) in enumerate(zip(then, now, strict=True))
+            if new[1] is not None and not (old == new and Stamp(*new[1:]).touched)
+        ]
+        files = [self.root / now[position][0] for position in doubtful]
+        held = hashes(files, [Stamp(*now[position][1:]) for position in doubtful], self._memory)
+        return held == [found["contents"][position] for position in doubtful]
+
+    def _decoded(self, part: str, keys: Sequence[str], wanted: dict[str, Any], gone: dict[int, str]) -> Kept:
         """Decode into the first place that takes it, or into memory."""
         reason = ""
         for place in self.places:
             try:
                 place.mkdir(parents=True, exist_ok=True)
-                with _alone_with(self._paths(place, part)[0]):
-                    found = self._kept(place, part, fingerprint)  # by another process, a moment ago
-                    return found or self._decoded_into(place, part, keys, fingerprint, gone)
+                with alone_with(self._paths(place, part)[0], "decode"):
+                    found = self._kept(place, part, wanted)  # by another process, a moment ago
+                    return found or self._decoded_into(place, part, keys, wanted, gone)
             except (OSError, InputError) as error:
                 reason = str(error)
         no_disk = f", and on no disk that it may take: {reason} (data.cache_dir)"
@@ -173,95 +235,108 @@ class DecodedImages:
         warnings.warn(
             f"decoded images are not kept, the next run decodes again (data.cache_dir): {reason}", stacklevel=6
         )
-        decoding = _Decoding(self.root, keys, self.size, gone)
+        decoding = _Decoding(self.root, wanted["files"], self.size, self._background, gone)
         chunks = list(decoding.chunks())
-        images = torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing()
-        return Kept(images, decoding.bad, decoding.sixteen_bits)
+        return decoding.kept(torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing())
 
     def _decoded_into(
-        self, place: Path, part: str, keys: Sequence[str], fingerprint: dict[str, Any], gone: dict[int, str]
+        self, place: Path, part: str, keys: Sequence[str], wanted: dict[str, Any], gone: dict[int, str]
     ) -> Kept:
         """Decode into files there. Raises InputError or OSError when it does not take them."""
         needed = len(keys) * bytes_of_image(self.size)
         if shutil.disk_usage(place).free < needed:
             raise InputError(f"{place} has less than the {needed / 1e9:.3g} GB left that they take")
         array, description = self._paths(place, part)
-        decoding = _Decoding(self.root, keys, self.size, gone)
+        decoding = _Decoding(self.root, wanted["files"], self.size, self._background, gone)
         # A description stands only beside the array it describes, whenever this is interrupted.
         description.unlink(missing_ok=True)
         write_atomically(array, decoding.write)
-        kept = fingerprint | ({"bad": decoding.bad} if decoding.bad else {}) | {"sixteen_bits": decoding.sixteen_bits}
-        text = json.dumps(kept).encode()
         if not decoding.unsure:
-            write_atomically(description, lambda handle: handle.write(text))
-        images = self._nothing() if len(decoding.bad) == len(keys) else StoredImages(array)
-        return Kept(images, decoding.bad, decoding.sixteen_bits)
+            write_json(description, wanted | decoding.description())
+        nothing = len(decoding.bad) == len(keys)
+        return decoding.kept(self._nothing() if nothing else StoredImages(array, decoding.sums))
 
     def _nothing(self) -> Pixels:
         return torch.empty((0, 3, self.size, self.size), dtype=torch.uint8)
 
 
-@contextmanager
-def _alone_with(array: Path) -> Iterator[None]:
-    """Within, no other process decodes into the file, and what one that was killed has left of it is gone."""
-    lock = FileLock(array.with_name(f".{array.name}.lock"), mode=0o666, poll_interval=LOOK_EVERY)  # anybody's
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(f"decode   {array}: another process is at it, waiting for it", flush=True)
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    try:
-        if lock.is_locked:
-            remove_partial_files(array.parent, array.name)
-        yield
-    finally:
-        lock.release()
-
-
 class _Decoding:
-    """One pass over files; ``bad`` grows by position and reason as it goes on, ``sixteen_bits`` counts."""
+    """One pass over files; ``bad`` grows by position and reason as it goes on, and so does what is seen."""
 
-    def __init__(self, root: Path, keys: Sequence[str], size: int, gone: dict[int, str]) -> None:
-        self.root, self.keys, self.size = root, keys, size
+    def __init__(
+        self, root: Path, files: Sequence[Sequence[Any]], size: int, background: Color | None, gone: dict[int, str]
+    ) -> None:
+        """``files`` are names below the root with their stamps, those of ``gone`` without."""
+        self.root, self.files, self.size, self.background = root, files, size, background
         self.bad = dict(gone)
         self.sixteen_bits = SixteenBits()
+        self.emptied: list[int] = []
+        self.likeness: list[str] = []
+        self.contents = [""] * len(files)
+        self.sums: list[int] = []  # of the images that can be decoded
         self.unsure = False  # whether a failure was the disk's, so that another time may differ
 
+    def kept(self, images: Pixels) -> Kept:
+        """All that there is, with the images that were decoded."""
+        return Kept(images, self.bad, self.sixteen_bits, self.emptied, tuple(self.likeness))
+
+    def description(self) -> dict[str, Any]:
+        """What was seen, as ``_kept`` reads it."""
+        seen = ("bad", "sixteen_bits", "emptied", "likeness", "contents", "sums")
+        return {key: getattr(self, key) for key in seen}
+
     def write(self, handle: BinaryIO) -> None:
-        """An array file of what can be decoded."""
-        handle.write(b" " * HEADER)
+        """An array file of what can be decoded; its header is as long, however many images that turn out to be."""
+        self._write_header(handle)
         for chunk in self.chunks():
             handle.write(chunk.data)
         handle.seek(0)
-        handle.write(_array_header((len(self.keys) - len(self.bad), 3, self.size, self.size)))
+        self._write_header(handle)
+
+    def _write_header(self, handle: BinaryIO) -> None:
+        shape = (len(self.files) - len(self.bad), 3, self.size, self.size)
+        np.lib.format.write_array_header_1_0(handle, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
     def chunks(self) -> Iterator[Array]:
         """Pixels of the files that can be decoded, in their order."""
         spoke = time.monotonic()
         with ThreadPoolExecutor() as threads:
-            for first in range(0, len(self.keys), AT_ONCE):
-                wanted = [p for p in range(first, min(first + AT_ONCE, len(self.keys))) if p not in self.bad]
+            for first in range(0, len(self.files), AT_ONCE):
+                wanted = [p for p in range(first, min(first + AT_ONCE, len(self.files))) if p not in self.bad]
                 found: list[Array] = []
                 for position, decoded in zip(wanted, threads.map(self._one, wanted), strict=True):
                     if decoded is not None:
-                        found.append(decoded[0])
-                        self.sixteen_bits = self.sixteen_bits.and_one(position, decoded[1])
+                        found.append(decoded.pixels)
+                        self._note(position, decoded)
                 if found:
                     yield np.ascontiguousarray(np.stack(found))
                 if time.monotonic() - spoke > SILENCE:
-                    print(f"decode   {first + AT_ONCE} of {len(self.keys)} images", flush=True)
+                    output.say(f"decode   {first + AT_ONCE} of {len(self.files)} images")
                     spoke = time.monotonic()
 
-    def _one(self, position: int) -> tuple[Array, Depth] | None:
+    def _note(self, position: int, decoded: DecodedImage) -> None:
+        self.sixteen_bits = self.sixteen_bits.and_one(position, decoded.depth)
+        self.likeness.append(decoded.likeness)
+        self.sums.append(sum_of(decoded.pixels))
+        if decoded.emptied:
+            self.emptied.append(position)
+
+    def _one(self, position: int) -> DecodedImage | None:
+        name, *stamp = self.files[position]
         try:
-            return decode_with_depth(self.root / self.keys[position], self.size)
+            self.contents[position] = content_hash(self.root / name, Stamp(*stamp))
+            return decode(self.root / name, self.size, self.background)
         except Exception as error:  # a damaged image raises nearly anything
             self.unsure = self.unsure or getattr(error, "errno", None) is not None
-            self.bad[position] = f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})"
+            self.bad[position] = why_bad(error)
             return None
+
+
+def why_bad(error: Exception) -> str:
+    """What an error of ``decode`` says of its image."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    return f"cannot be decoded ({str(error).partition(chr(10))[0] or type(error).__name__})"
 
 
 def left_out(keys: Sequence[str], bad: dict[int, str]) -> tuple[LeftOut, ...]:
@@ -285,22 +360,34 @@ def check_fits_memory(count: int, size: int, why: str = "", fewer: str = SUBSET)
         )
 
 
-def _array_header(shape: tuple[int, ...]) -> bytes:
-    """Of NumPy's file format 1.0 for uint8, always ``HEADER`` bytes long."""
-    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape}).ljust(HEADER - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode()
+class DecodedImage(NamedTuple):
+    """An image file as training sees it, and what is told of it."""
+
+    pixels: Array  # [3, size, size]
+    depth: Depth
+    emptied: bool  # transparent, and of one color as it is seen
+    likeness: str  # the same for images that show the same, pixel by pixel, before they are resized
 
 
-def decode(path: Path, size: int) -> Array:
-    """One image as RGB ``[3, size, size]``, its colours as ``sanm.image_colors`` says, resized with antialiasing.
+def decode(path: Path, size: int, background: Color | None) -> DecodedImage:
+    """One image in RGB, its colors as ``sanm.formats.image_colors`` says, resized with antialiasing.
 
-    Raises whatever Pillow raises for a file that is not an intact image, ValueError for pixels of unknown range.
+    Raises OSError for what is no regular file, whatever Pillow raises for a file that is not an intact image, and
+    ValueError for pixels of unknown range and for too many of them.
     """
-    return decode_with_depth(path, size)[0]
-
-
-def decode_with_depth(path: Path, size: int) -> tuple[Array, Depth]:
-    """The same, and how many bits the file has."""
+    given_files.status_of(path)
     with Image.open(path) as opened:
-        image, depth = as_seen(opened)
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1), depth
+        image, depth, emptied = as_seen(opened, background)
+    resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return DecodedImage(resized.transpose(2, 0, 1), depth, emptied, _likeness(image, resized))
+
+
+def _likeness(image: Image.Image, resized: Array) -> str:
+    """A hash of what an image shows. Of one color it is that color alone, whatever the size.
+
+    Resized pixels are hashed, and checked against those before: all of these would take as long as to decode them.
+    """
+    shown = resized[0, 0].tobytes()
+    if not ((resized == resized[0, 0]).all() and is_of_one_color(image)):
+        shown = f"{image.size} {zlib.crc32(image.tobytes())} ".encode() + resized.tobytes()
+    return hashlib.sha256(shown).hexdigest()[:16]

@@ -1,7 +1,5 @@
 """What all data sets of image files share: where they lie, at which size, and parts that decode what is asked for."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sanm import given_files
 from sanm.data.bad_entries import refuse_or_leave_out
 from sanm.data.datasets._decoded import DecodedImages, left_out
 from sanm.data.types import Decoded, Labels, LeftOut, Part
@@ -38,17 +37,9 @@ def root_of(settings: Mapping[str, Any], expected: str) -> Path:
     if not given:
         raise InputError(f"data.root is not set: set data.root=FOLDER; {expected}")
     root = Path(given).expanduser()
-    if not root.is_dir():
+    if not given_files.is_folder(root):
         raise InputError(f"data.root={given} is not a folder; {expected}")
     return root
-
-
-def image_size_of(settings: Mapping[str, Any]) -> int:
-    """The side in pixels that images are decoded to. Raises InputError unless it is a whole number, at least 1."""
-    size = settings["image_size"]
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InputError(f"data.image_size={size}: must be a whole number of pixels, at least 1")
-    return size
 
 
 class FileParts:
@@ -59,7 +50,9 @@ class FileParts:
 
     def __init__(self, settings: Mapping[str, Any], root: Path, cache_dir: Path) -> None:
         self._name, self._skip_bad = settings["name"], bool(settings.get("skip_bad"))
-        self._decoded = DecodedImages(root, image_size_of(settings), settings.get("cache_dir"), cache_dir)
+        self._decoded = DecodedImages(
+            root, settings["image_size"], settings.get("cache_dir"), cache_dir, background=settings.get("background")
+        )
         self.left_out: list[LeftOut] = []
 
     def leave_out(self, bad: Sequence[LeftOut], where: Path) -> None:
@@ -80,8 +73,8 @@ class FileParts:
         def decode(positions: Labels) -> Decoded:
             wanted = [keys[position] for position in positions]
             called = hashlib.sha256("\n".join(wanted).encode(errors="surrogateescape")).hexdigest()[:10]
-            pixels, bad = self._decoded.read(f"{self._name}-{split}-{called}", wanted, self._skip_bad)
-            good = positions if not bad else np.delete(positions, sorted(bad))
-            return Decoded(pixels, good, left_out(wanted, bad))
+            found = self._decoded.read(f"{self._name}-{split}-{called}", wanted, self._skip_bad)
+            good = positions if not found.bad else np.delete(positions, sorted(found.bad))
+            return Decoded(found.images, good, left_out(wanted, found.bad), found.likeness)
 
         return Part(np.asarray(entries.labels, dtype=np.int64), keys, decode)

@@ -1,12 +1,11 @@
 """Text files that published data sets of images come with: a name and a label a line, or a name alone."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sanm import given_files
 from sanm.data.datasets._image_files import Entries
 from sanm.data.types import LeftOut
 from sanm.errors import InputError
@@ -23,7 +22,7 @@ class LabelList:
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file, stripped, without the empty ones. Raises InputError when it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = given_files.read_text(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): restore this file of the data set") from error
     except UnicodeDecodeError as error:

@@ -5,8 +5,7 @@ their names; or ``data_batch_*.bin`` and ``test_batch.bin``, records of a number
 64 x 64 pixels, all red, then green, then blue. Nobody knows the true labels of the training images.
 """
 
-from __future__ import annotations
-
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ import torch
 from PIL import Image
 
 from sanm.data.datasets._decoded import check_fits_memory
-from sanm.data.datasets._image_files import Entries, FileParts, image_size_of, root_of
+from sanm.data.datasets._image_files import Entries, FileParts, root_of
 from sanm.data.datasets._label_lists import warn_of_empty_classes
 from sanm.data.types import Decoded, Labels, LeftOut, Part, Source
 from sanm.errors import InputError
-from sanm.image_tree import ignored
+from sanm.formats.image_tree import ignored
 
 CLASSES = (
     "Cat", "Lynx", "Wolf", "Coyote", "Cheetah", "Jaguar", "Chimpanzee", "Orangutan", "Hamster", "Guinea pig",
@@ -51,19 +50,17 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     if train is None:
         raise InputError(f"data.root={root} has no training images; {EXPECTED}")
     warn_of_empty_classes(train.labels.tolist(), CLASSES, root)
-    return Source(
-        train=train,
-        test=test,
-        class_names=CLASSES,
-        left_out=tuple(parts.left_out),
-    )
+    return Source(train=train, test=test, class_names=CLASSES, left_out=tuple(parts.left_out))
 
 
 def _folder_part(parts: FileParts, root: Path, folder: str) -> Part | None:
     if not (root / folder).is_dir():
         return None
     entries = Entries()
-    names = (file.name for file in (root / folder).iterdir() if file.name.lower().endswith(EXTENSIONS))
+    try:
+        names = [name for name in os.listdir(root / folder) if name.lower().endswith(EXTENSIONS)]
+    except OSError as error:
+        raise InputError(f"{root / folder} cannot be read ({error.strerror}): open it; {EXPECTED}") from error
     for name in sorted(name for name in names if not ignored(name)):
         text, _, rest = name.partition("_")
         if rest and text.isdecimal() and int(text) < len(CLASSES):
@@ -80,7 +77,7 @@ def _record_part(parts: FileParts, files: Sequence[Path], settings: Mapping[str,
     records = np.concatenate([_records(file) for file in there])
     bad = _bad_records(records)
     parts.leave_out(list(bad.values()), there[0].parent)
-    good, size = np.delete(records, list(bad)), image_size_of(settings)
+    good, size = np.delete(records, list(bad)), settings["image_size"]
 
     def decode(positions: Labels) -> Decoded:
         check_fits_memory(len(positions), size)

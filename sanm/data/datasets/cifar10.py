@@ -1,7 +1,5 @@
 """CIFAR-10: 50,000 training and 10,000 test images of 32 x 32 (Krizhevsky, 2009), the official python pickles."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

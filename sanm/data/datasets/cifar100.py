@@ -1,7 +1,5 @@
 """CIFAR-100 with its 100 fine labels: 50,000 training and 10,000 test images of 32 x 32 (Krizhevsky, 2009)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ in the root, in ``annotations/`` or in ``label/``. Lists that hold names and lab
 and test part are labelled by hand.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,10 +1,8 @@
-"""Images of your own with their labels in a table (``sanm.image_table``): file, label, and perhaps split, true label.
+"""Images of your own with their labels in a table: file, label, and perhaps split, true label.
 
 Classes are the labels of the training rows, by name, or by number where all are whole numbers. True labels are for
 scoring alone; a row may lack one.
 """
-
-from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
@@ -13,19 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from sanm.data.datasets._class_names import warn_of_absent, warn_of_alike
+from sanm.data.datasets._class_names import check_classes, warn_of_absent
 from sanm.data.datasets._image_files import Entries, FileParts
 from sanm.data.types import UNKNOWN, LeftOut, Part, Source
 from sanm.errors import InputError
-from sanm.image_table import SPLITS, Row, Table, class_names, named_again, read_table
+from sanm.formats.image_table import SPLITS, Row, Table, class_names, named_again, read_table
 
 
 def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     """Images ``[N, 3, image_size, image_size]`` of the table ``data.path``, in its order.
 
     A test row's label is its true label where it has one. Raises InputError for a table or root that is not there, for
-    fewer than two classes, and, unless ``data.skip_bad``, for rows that cannot be used, with the line of the first;
-    warns about splits that are not said, about classes that a part lacks, and about labels that are nearly the same.
+    fewer than two classes, for nearly as many classes as images, and, unless ``data.skip_bad``, for rows that cannot be
+    used, with the line of the first; warns about splits that are not said, about classes that a part lacks, and about
+    labels that look wrong.
     """
     if not settings.get("path"):
         raise InputError("data.path is not set: set data.path=FILE, a CSV file with the columns file and label")
@@ -33,10 +32,12 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     _warn_of_splits(table)
     parts = FileParts(settings, table.root, cache_dir)
     whole = _usable(table, parts)
-    names = class_names([row.label for row in whole if row.split == "train"])
+    labels = [row.label for row in whole if row.split == "train"]
+    names = class_names(labels)
     if len(names) < 2:
         raise InputError(f"{table.path} has {len(names)} classes among its training rows: two or more are needed")
-    warn_of_alike(str(table.path), names)
+    column = table.columns["label"]
+    check_classes(str(table.path), labels, f"is {column!r} the right column? Set data.columns.label=NAME if it is not")
     number = {name: label for label, name in enumerate(names)}
     foreign = [row for row in whole if _label(row) not in number]
     parts.leave_out(

@@ -4,8 +4,6 @@ They are the test part of UCI's "Optical Recognition of Handwritten Digits". Sam
 writer, so the split is by position: a shuffled one would test on writers seen in training.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

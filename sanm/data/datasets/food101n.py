@@ -5,8 +5,6 @@ As released: ``Food-101N_release/`` with ``meta/classes.txt`` and ``meta/imageli
 ``meta/test.txt`` and ``images/``. A verification says whether a label is right, not what is right instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

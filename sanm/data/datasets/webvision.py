@@ -4,8 +4,6 @@ As released: ``info/train_filelist_google.txt``, ``info/val_filelist.txt``, ``in
 and ``val_images_256/``. What is called validation there tests here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,14 +37,7 @@ def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
     test = None
     if (info / TEST_LIST).is_file():
         test = parts.part("test", _entries(info / TEST_LIST, TEST_FOLDER, len(names)), info / TEST_LIST)
-    return Source(
-        train=train,
-        test=test,
-        class_names=names,
-        mean=MEAN,
-        std=STD,
-        left_out=tuple(parts.left_out),
-    )
+    return Source(train=train, test=test, class_names=names, mean=MEAN, std=STD, left_out=tuple(parts.left_out))
 
 
 def _entries(path: Path, folder: str, classes: int) -> Entries:

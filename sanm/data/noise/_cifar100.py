@@ -1,7 +1,5 @@
 """The five noises that the literature calls asymmetric on CIFAR-100; they have little in common."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 

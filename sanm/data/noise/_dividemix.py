@@ -1,7 +1,5 @@
 """The random stream of DivideMix's noise, so that the same seed gives the same samples as its code does."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Noise that is given by a transition matrix: each label is drawn from the row of its class, on its own."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -5,17 +5,14 @@ label. On CIFAR-10 half of the classes are mapped, so 0.4 makes about 20 % of al
 literature has five definitions (``_cifar100.py``), to be chosen by ``definition``.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from sanm.data.noise._cifar100 import DEFINITIONS, SUPERCLASSES, Definition, next_in_superclass
+from sanm.data.noise._cifar100 import DEFINITIONS, SUPERCLASSES, next_in_superclass
 from sanm.data.noise._dividemix import candidates
-from sanm.data.noise._settings import rate_of, seed_of
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
 
@@ -31,11 +28,16 @@ def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
     (true class -> given class, by name or number).
 
     A map goes before a definition; without either the data set's own map is used. Raises InputError when it has none,
-    and for bad settings.
+    for a definition of another data set, and for a map of what is no class.
     """
-    rate, seed = rate_of(settings), seed_of(settings)
-    if settings.get("definition") is not None and settings.get("map") is None:
-        return _definition(task, settings["definition"])(task.labels, rate, seed)
+    rate, seed, definition = settings["rate"], settings["seed"], settings.get("definition")
+    if definition is not None and settings.get("map") is None:
+        if task.dataset != "cifar100":
+            raise InputError(
+                f"noise.definition={definition} is for data=cifar100, not data={task.dataset}: "
+                "set noise.definition=null"
+            )
+        return DEFINITIONS[definition](task.labels, rate, seed)
     target = np.arange(task.num_classes, dtype=np.int64)
     for true_class, given_class in _class_map(task, settings.get("map")).items():
         target[true_class] = given_class
@@ -43,17 +45,6 @@ def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
     given = task.labels.copy()
     given[chosen] = target[task.labels[chosen]]
     return given
-
-
-def _definition(task: LabelTask, wanted: object) -> Definition:
-    definition = DEFINITIONS.get(str(wanted))
-    if definition is None:
-        raise InputError(f"noise.definition={wanted}: choose one of {', '.join(DEFINITIONS)}, or null for the default")
-    if task.dataset != "cifar100":
-        raise InputError(
-            f"noise.definition={wanted} is for data=cifar100, not data={task.dataset}: set noise.definition=null"
-        )
-    return definition
 
 
 def _class_map(task: LabelTask, wanted: object) -> Mapping[int, int]:

@@ -1,7 +1,5 @@
 """Labels from a file in the DivideMix format: a bare JSON array of whole numbers, position = training sample."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sanm import given_files
+from sanm.data.noise._from_file import check_plausible, say_order
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
 
@@ -17,7 +17,8 @@ def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
     """Given labels ``[n]`` from ``settings["path"]``, which has one for each sample of the full training set, or of
     the selected subset.
 
-    Raises InputError that names the file for any other length and for values that are not classes.
+    Says which number is which class. Raises InputError that names the file for any other length, for values that are
+    not classes, and for labels that can only be of another data set or another order of classes.
     """
     given = settings.get("path")
     if not given:
@@ -28,13 +29,16 @@ def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
     labels = _read_list(path)
     _check_length(labels, task, path)
     _check_values(labels, task.num_classes, path)
+    say_order(task.class_names, path)
     found = np.array(labels, dtype=np.int64)
-    return found[task.index] if len(found) == task.full_size else found
+    chosen = found[task.index] if len(found) == task.full_size else found
+    check_plausible(chosen, task, settings)
+    return chosen
 
 
 def _read_list(path: Path) -> list[Any]:
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(given_files.read_bytes(path))
     except OSError as error:
         raise InputError(f"noise.path={path} cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -4,8 +4,6 @@ Read from the published ``CIFAR-10_human.pt`` and ``CIFAR-100_human.pt``, from t
 or from an ``.npz`` of the same arrays. All of them hold the clean labels too, by which the order is checked.
 """
 
-from __future__ import annotations
-
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -14,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from sanm.array_pickle import load_plain
+from sanm import given_files
+from sanm.data.noise._from_file import say_order
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
+from sanm.files import check_sums
+from sanm.formats.array_pickle import load_plain
 
 CLEAN = ("clean_label",)
 NAMES = {
@@ -33,17 +34,16 @@ def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
     """Given labels ``[n]`` from ``settings["path"]``, those that ``settings["key"]`` chooses (``NAMES``).
 
     ``settings["order"]``: a file of positions, ``image_order_c10.npy`` or ``image_order_c100.npy``, for labels in
-    TensorFlow's order. Raises InputError that names the file for another length, labels that are no classes, and clean
-    labels that are not those of the data set.
+    TensorFlow's order. Says which number is which class. Raises InputError that names the file for another length,
+    labels that are no classes, and clean labels that are not those of the data set.
     """
-    path, key = Path(str(settings.get("path"))).expanduser(), str(settings.get("key"))
-    if key not in NAMES:
-        raise InputError(f"noise.key={key}: choose one of {', '.join(NAMES)}")
+    path, key = Path(settings["path"]).expanduser(), settings["key"]
     arrays = _arrays(path)
     clean, given = _vector(arrays, CLEAN, task, path), _vector(arrays, NAMES[key], task, path)
     if settings.get("order"):
         order = _order(Path(str(settings["order"])).expanduser(), task.full_size)
         clean, given = _put_back(clean, order), _put_back(given, order)
+    say_order(task.class_names, path)
     _check_order(clean, task, path)
     found: Labels = given[task.index]
     return found
@@ -53,6 +53,7 @@ def _arrays(path: Path) -> dict[str, Any]:
     """The named arrays of the file, whichever of its formats it has; nothing in it is executed."""
     readers = {".npz": _npz, ".npy": _npy}
     try:
+        given_files.status_of(path)
         found = readers.get(path.suffix, _torch)(path)
     except OSError as error:
         raise InputError(f"noise.path={path} cannot be read ({error.strerror or error})") from error
@@ -65,6 +66,7 @@ def _arrays(path: Path) -> dict[str, Any]:
 
 
 def _npz(path: Path) -> dict[str, Any]:
+    check_sums(path)
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
@@ -83,6 +85,7 @@ def _torch(path: Path) -> Any:
     """A torch file of tensors, or of NumPy arrays as published, which torch itself loads only with all its code."""
     import torch
 
+    check_sums(path, required=False)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -113,6 +116,7 @@ def _vector(arrays: Mapping[str, Any], names: tuple[str, ...], task: LabelTask, 
 
 def _order(path: Path, count: int) -> Labels:
     try:
+        given_files.status_of(path)
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"noise.order={path} cannot be read as an array of positions") from error

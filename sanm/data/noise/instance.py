@@ -6,8 +6,6 @@ logits grow with the norm of the image, so that the target is all but determined
 mean (``raw``, ``unit``) most images of a class go to the same one or two classes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping
 from statistics import NormalDist
@@ -17,11 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sanm.data.noise._settings import rate_of, seed_of
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
 
-SCALES = ("raw", "unit", "normalised")
 RATE_DEVIATION = 0.1  # of the samples' flip rates, as in all published settings
 PIXELS_AT_ONCE = 2**22  # 32 MiB in float64
 
@@ -29,21 +25,18 @@ Numbers = NDArray[np.float64]
 
 
 def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
-    """Given labels ``[n]`` by ``rate`` in [0, 1], ``seed`` and ``scale``. Raises InputError for other values.
+    """Given labels ``[n]`` by ``rate`` in [0, 1], ``seed`` and ``scale``. Raises InputError for a single class.
 
     ``scale`` is what a pixel is to the projection: ``raw`` 0 to 255, ``unit`` 0 to 1, ``normalised`` by the data set's
     mean and deviation per channel. Draws come from one stream in the order of the authors' code, flip rates,
     projections, labels, so that a seed gives its labels but for rounding. Memory is for float64 ``[n, K]`` and
     ``[C H W, K]``, time in proportion to ``(n + K) C H W K``.
     """
-    rate, seed, scale = rate_of(settings), seed_of(settings), settings["scale"]
-    if scale not in SCALES:
-        raise InputError(f"noise.scale={scale}: choose one of {', '.join(SCALES)}")
     if task.num_classes < 2:
         raise InputError("noise=instance needs two classes or more; set noise=none")
-    stream = np.random.RandomState(seed)
-    flip_rates = truncated_normal(rate, len(task.labels), stream)
-    probabilities = flip_rates[:, None] * other_classes(task, scale, stream)
+    stream = np.random.RandomState(settings["seed"])
+    flip_rates = truncated_normal(settings["rate"], len(task.labels), stream)
+    probabilities = flip_rates[:, None] * other_classes(task, settings["scale"], stream)
     probabilities[np.arange(len(task.labels)), task.labels] = 1 - flip_rates
     return _drawn(probabilities, stream)
 
@@ -65,6 +58,8 @@ def other_classes(task: LabelTask, scale: str, stream: np.random.RandomState) ->
 
     The softmax of the flattened image times its class's matrix ``[C H W, K]`` of N(0, 1). Advances the stream.
     """
+    from scipy.special import softmax
+
     images = task.images()
     size = math.prod(images.shape[1:])
     found = np.zeros((len(task.labels), task.num_classes))
@@ -73,7 +68,7 @@ def other_classes(task: LabelTask, scale: str, stream: np.random.RandomState) ->
         for members in _batches(np.flatnonzero(task.labels == label), size):
             logits = _pixels(images[torch.from_numpy(members)], scale, task) @ projection
             logits[:, label] = -np.inf
-            found[members] = _softmax(logits)
+            found[members] = softmax(logits, axis=1)
     return found
 
 
@@ -92,11 +87,6 @@ def _pixels(images: torch.Tensor, scale: str, task: LabelTask) -> Numbers:
         mean, std = (torch.tensor(each, dtype=torch.float64).view(-1, 1, 1) for each in (task.mean, task.std))
         pixels = (pixels - mean) / std
     return pixels.flatten(1).numpy()
-
-
-def _softmax(logits: Numbers) -> Numbers:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _drawn(probabilities: Numbers, stream: np.random.RandomState) -> Labels:

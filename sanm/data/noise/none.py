@@ -1,7 +1,5 @@
 """No noise: the given labels are the shipped ones."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ so that a share of about ``rate (K - 1) / K`` is wrong. ``exclusive`` (Co-teachi
 label is wrong with probability ``rate``, uniformly among the K - 1 other classes.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -14,22 +12,17 @@ from typing import Any
 import numpy as np
 
 from sanm.data.noise._dividemix import candidates
-from sanm.data.noise._settings import rate_of, seed_of
 from sanm.data.noise._transition import drawn
 from sanm.data.types import Labels, LabelTask
 from sanm.errors import InputError
 
 
 def corrupt(task: LabelTask, settings: Mapping[str, Any]) -> Labels:
-    """Given labels ``[n]`` by ``rate`` in [0, 1], ``seed`` and ``convention``. Raises InputError for other values."""
-    rate, seed, convention = rate_of(settings), seed_of(settings), settings["convention"]
+    """Given labels ``[n]`` by ``rate`` in [0, 1], ``seed`` and ``convention``. Raises InputError for a single class."""
     if task.num_classes < 2:
         raise InputError("noise=symmetric needs two classes or more; set noise=none")
-    if convention == "inclusive":
-        return _inclusive(task, rate, seed)
-    if convention == "exclusive":
-        return _exclusive(task, rate, seed)
-    raise InputError(f"noise.convention={convention}: choose one of inclusive, exclusive")
+    by_convention = {"inclusive": _inclusive, "exclusive": _exclusive}[settings["convention"]]
+    return by_convention(task, settings["rate"], settings["seed"])
 
 
 def _inclusive(task: LabelTask, rate: float, seed: int) -> Labels:

@@ -1,0 +1,1 @@
+"""Runs beside one another: rows, cells, differences, what is mixed or missing."""

@@ -1,0 +1,1 @@
+"""From what Hydra composed to checked plain values."""

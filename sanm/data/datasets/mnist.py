@@ -1,0 +1,13 @@
+"""MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28 (LeCun et al., 1998), the idx files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sanm.data.datasets import _idx
+from sanm.data.types import Source
+
+
+def load(settings: Mapping[str, Any], cache_dir: Path) -> Source:
+    """Images ``[N, 1, 28, 28]`` from ``settings["root"]``; statistics are those of the training pixels."""
+    return _idx.load(settings, "MNIST", tuple("0123456789"))

@@ -1,0 +1,1 @@
+"""Tables, trees and pickles of images, light enough for whoever reads them."""

@@ -1,0 +1,1 @@
+"""Many runs: composed, checked, trained, counted."""

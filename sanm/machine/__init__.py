@@ -1,0 +1,1 @@
+"""GPUs, memory, precision, compiling, several processes."""

@@ -1,0 +1,1 @@
+"""What several methods are made of; a file is a concept. No method is known here."""

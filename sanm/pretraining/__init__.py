@@ -1,0 +1,1 @@
+"""What networks start from: SimCLR encoders, published checkpoints."""

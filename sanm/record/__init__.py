@@ -1,0 +1,1 @@
+"""What a run is, its directory, its checkpoint, where it comes from."""

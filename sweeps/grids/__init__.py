@@ -1,0 +1,1 @@
+"""Named grids: what is in one, what of it is done."""
