@@ -162,6 +162,28 @@ def test_a_signal_during_the_start_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_signal_where_python_drops_what_is_raised_ends_the_process_all_the_same() -> None:
+    script = """
+import signal, time
+from sanm.machine import stopping
+stopping.listen()
+class Dropped:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+try:
+    Dropped()
+    time.sleep(60)
+finally:
+    print("cleaned")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (REQUEUE, "cleaned\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("stopped  by SIGTERM")
+
+
 def test_ctrl_c_pressed_twice_ends_at_once_and_what_is_ignored_stays_so() -> None:
     script = """
 import os, signal, time
