@@ -260,5 +260,6 @@ def _check_schedule(trainer: Mapping[str, Any]) -> None:
     for key in ("momentum", "late_momentum"):
         if trainer["optimizer"] == "adam" and trainer[key] is not None and trainer[key] >= 1:
             raise InputError(f"trainer.{key}={trainer[key]}: must be below 1 for trainer.optimizer=adam")
-    if trainer["schedule"] == "cosine" and (trainer["restart_every"] is None or trainer["lr_min"] is None):
-        raise InputError("trainer.schedule=cosine needs trainer.restart_every (epochs) and trainer.lr_min")
+    shape = trainer["schedule"]
+    if shape in ("cosine", "waves") and (trainer["restart_every"] is None or trainer["lr_min"] is None):
+        raise InputError(f"trainer.schedule={shape} needs trainer.restart_every (epochs) and trainer.lr_min")

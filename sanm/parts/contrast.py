@@ -1,7 +1,7 @@
 """Contrast of embeddings: with those of the same image, and, supervised, of mixed images.
 
 Mixed images: Ortego et al., Multi-Objective Interpolation Training, CVPR 2021; their predictions: Li et al., Sel-CL,
-CVPR 2022. One image's views: van den Oord et al., 2018 (InfoNCE).
+CVPR 2022. One image's views: van den Oord et al., 2018 (InfoNCE); Chen et al., SimCLR, ICML 2020.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import cross_entropy, normalize, pad
 
 SMALLEST = 1e-7
 """Added to what a logarithm is taken of."""
@@ -83,6 +83,18 @@ def instance_contrast(
         if left_out is not None:
             others = others.masked_fill(left_out, -torch.inf)
         return torch.cat([own, others], 1).logsumexp(1) - own[:, 0]
+
+
+def nt_xent(views: Tensor, temperature: float) -> Tensor:
+    """The normalised temperature-scaled cross-entropy of projections ``[2, B, P]``, a scalar (SimCLR, Eq. 1).
+
+    Mean over the 2B views of how little each picks out the other view of its image among the 2B - 1 others, by cosine.
+    """
+    unit = unit_length(views.flatten(0, 1))
+    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+    other = torch.arange(len(unit), device=unit.device).roll(views.shape[1])
+    with torch.autocast(unit.device.type, enabled=False):
+        return cross_entropy((unit @ unit.T / temperature).masked_fill(itself, -torch.inf), other)
 
 
 def _mean_over(mask: Tensor, log_probs: Tensor) -> Tensor:

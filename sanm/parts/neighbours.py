@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from sanm.parts.balanced import rank_in_class
+
 AT_ONCE = 2**25
 """Similarities of a block, 128 MB of them."""
 LEAST_DOUBT = 0.01
@@ -86,15 +88,5 @@ def agreement(
     agree = one_hot(given, num_classes)[second.argmax(1) == given].sum(0)
     quota = agree.float().quantile(quantile, interpolation="lower")
     return Agreement(
-        _rank_in_class(for_given.clamp(LEAST_DOUBT, 1 - LEAST_DOUBT), given, num_classes) < quota, for_given
+        rank_in_class(for_given.clamp(LEAST_DOUBT, 1 - LEAST_DOUBT), given, num_classes) < quota, for_given
     )
-
-
-def _rank_in_class(scores: Tensor, given: Tensor, num_classes: int) -> Tensor:
-    """The place ``[n]`` of each sample within its class by falling score, the first of equals first."""
-    by_score = scores.argsort(descending=True, stable=True)
-    order = by_score[given[by_score].argsort(stable=True)]
-    sizes = one_hot(given, num_classes).sum(0)
-    first = sizes.cumsum(0) - sizes
-    ranks = torch.arange(len(given), device=given.device) - first[given[order]]
-    return torch.empty_like(ranks).index_copy_(0, order, ranks)

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
 
 from sanm import models
 from sanm.data.augment import ImageBank, center_crop, normalise
@@ -18,6 +17,7 @@ from sanm.data.types import Images, Pixels
 from sanm.errors import DivergedError
 from sanm.machine.precision import autocast
 from sanm.parts.batches import shuffled
+from sanm.parts.contrast import nt_xent
 from sanm.step import Random
 
 STEPS_BETWEEN_CHECKS = 20
@@ -25,18 +25,6 @@ STEPS_BETWEEN_CHECKS = 20
 FINAL_RATE = 1e-3
 FIRST_RATE = 0.02  # published: 0.01 of 0.5
 CLASSIFIER = "classifier."
-
-
-def nt_xent(views: Tensor, temperature: float) -> Tensor:
-    """The normalised temperature-scaled cross-entropy of projections ``[2, B, P]``, a scalar (their Eq. 1).
-
-    Mean over the 2B views of how little each picks out the other view of its image among the 2B - 1 others, by cosine.
-    """
-    unit = normalize(views.flatten(0, 1).float(), dim=1)
-    similarity = (unit @ unit.T) / temperature
-    itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
-    other = torch.arange(len(unit), device=unit.device).roll(views.shape[1])
-    return cross_entropy(similarity.masked_fill(itself, -math.inf), other)
 
 
 def learning_rate(settings: Mapping[str, Any], epoch: float) -> float:

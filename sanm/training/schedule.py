@@ -49,15 +49,16 @@ def learning_rate(epoch: int, settings: Mapping[str, Any]) -> float:
 
     ``steps``: multiplied by ``decay`` at each milestone. ``linear``: constant to the first milestone, then straight to
     zero behind the last epoch. ``cosine``: from ``lr`` towards ``lr_min``, starting again every ``restart_every``
-    epochs (Loshchilov and Hutter, ICLR 2017).
+    epochs (Loshchilov and Hutter, ICLR 2017). ``waves``: the same, but it rises again as it fell.
     """
     rate, milestones = float(settings["lr"]), settings["milestones"]
     if settings["schedule"] == "linear":
         begin, end = milestones[0], settings["epochs"]
         return rate * min(1.0, (end - epoch) / (end - begin))
-    if settings["schedule"] == "cosine":
+    if settings["schedule"] in ("cosine", "waves"):
         lowest, period = float(settings["lr_min"]), settings["restart_every"]
-        return lowest + (rate - lowest) * (1 + math.cos(math.pi * (epoch % period) / period)) / 2
+        since = epoch if settings["schedule"] == "waves" else epoch % period
+        return lowest + (rate - lowest) * (1 + math.cos(math.pi * since / period)) / 2
     passed = sum(epoch >= milestone for milestone in milestones)
     return rate * float(settings["decay"]) ** passed
 

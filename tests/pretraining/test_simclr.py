@@ -11,7 +11,8 @@ import torch
 
 from sanm.data import Images, TrainingSet
 from sanm.errors import DivergedError
-from sanm.pretraining.simclr import SimCLR, encoder_tensors, learning_rate, nt_xent
+from sanm.parts.contrast import nt_xent
+from sanm.pretraining.simclr import SimCLR, encoder_tensors, learning_rate
 from tests.conftest import config_of
 
 CPU = torch.device("cpu")
