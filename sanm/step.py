@@ -129,10 +129,10 @@ class Batch:
 class Look:
     """One gradient-free forward of the batch per network, made when first asked for and shared by whoever asks.
 
-    Label guessing asks for ``probs``, SANM for ``maps``. ``guess_mode`` is ``eval``, or one of two by which the pass
-    uses and moves the batch statistics of the network that learns: ``split``, as DivideMix is published, passes each
-    view of the unlabeled and of the labeled rows on its own, ``merged`` all of them at once. A network that does not
-    learn in this step is in eval mode anyway.
+    Label guessing asks for ``probs`` or ``logits``, SANM for ``maps``. ``guess_mode`` is ``eval``, or one of two by
+    which the pass uses and moves the batch statistics of the network that learns: ``split``, as DivideMix is published,
+    passes each view of the unlabeled and of the labeled rows on its own, ``merged`` all of them at once. A network that
+    does not learn in this step is in eval mode anyway.
     """
 
     def __init__(self, networks: Sequence[Network], x: Tensor, guess_mode: str, num_labeled: int | None = None) -> None:
@@ -145,6 +145,10 @@ class Look:
 
     def probs(self, k: int, first: int = 0) -> Tensor:
         """Class probabilities ``[V, B - first, K]`` of network k, without the first rows of the batch."""
+        return self.logits(k, first).softmax(-1)
+
+    def logits(self, k: int, first: int = 0) -> Tensor:
+        """Its logits, of which those are the softmax."""
         if first and k not in self._seen:
             return self._forward(k, self.x[:, first:])[1]
         return self._whole(k)[1][:, first:]
@@ -167,9 +171,9 @@ class Look:
             features = self._split(network, x)
         else:
             features = network.features(x.flatten(0, 1))
-        probs = network.head(features).float().softmax(-1)
+        logits = network.head(features).float()
         network.train(learning)
-        return features.unflatten(0, x.shape[:2]), probs.unflatten(0, x.shape[:2])
+        return features.unflatten(0, x.shape[:2]), logits.unflatten(0, x.shape[:2])
 
     def _split(self, network: Network, x: Tensor) -> Tensor:
         """Features of ``x [V, B, ...]``, flat: unlabeled rows first, a view at a time, then the labeled ones."""

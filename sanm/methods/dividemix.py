@@ -75,10 +75,11 @@ class DivideMix(Method):
     def believe(self, batch: Batch, look: Look, step: Step) -> Tensor:
         if self.warming_up(step.epoch):
             return batch.y[0]
-        own, n = look.probs(step.network), batch.num_labeled
+        own, n = self.probabilities(look.logits(step.network)), batch.num_labeled
         trust = batch.clean[:n, None]
         refined = trust * batch.y[0, :n] + (1 - trust) * own[:, :n].mean(0)
-        guessed = (own[:, n:].mean(0) + look.probs(1 - step.network, first=n).mean(0)) / 2
+        peer = self.probabilities(look.logits(1 - step.network, first=n))
+        guessed = (own[:, n:].mean(0) + peer.mean(0)) / 2
         return sharpen(torch.cat([refined, guessed]), self.settings["temperature"])
 
     def losses(self, forward: Forward, batch: Batch, step: Step) -> Tensor:
@@ -87,15 +88,19 @@ class DivideMix(Method):
             return self._warm_up_losses(forward, batch)
         mixed = self.mixed(batch, step)
         logits = forward(mixed.x)
-        probs = logits.softmax(-1)
-        supervised = self.supervised(logits, mixed.y)
+        probs = self.probabilities(logits)
         unsupervised = (probs - mixed.y).square().mean(-1)
+        return self.both(self.supervised(logits, mixed.y), unsupervised, mixed, step) + self.penalty(probs)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Class probabilities, given logits ``[..., K]``."""
+        return logits.softmax(-1)
+
+    def both(self, supervised: Tensor, unsupervised: Tensor, mixed: Batch, step: Step) -> Tensor:
+        """Losses ``[V, B]`` whose mean is that of labeled rows over these, and that of unlabeled ones, weighed."""
         share_labeled = mixed.num_labeled / len(mixed.index)
         share_unlabeled = max(1 - share_labeled, 1 / len(mixed.index))  # no such row: the divisor does not matter
-        per_row = torch.where(
-            mixed.labeled, supervised / share_labeled, self._ramp(step) * unsupervised / share_unlabeled
-        )
-        return per_row + self.penalty(probs)
+        return torch.where(mixed.labeled, supervised / share_labeled, self._ramp(step) * unsupervised / share_unlabeled)
 
     def supervised(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss ``[V, B]`` of labeled rows."""

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d, relu
 from sanm.data import TrainingSet
 from sanm.errors import InputError
 from sanm.models import build
-from sanm.models.cnn9 import ChannelDropout
+from sanm.parts.dropout import ChannelDropout
 from sanm.training.trainer import Trainer
 from tests.conftest import config_of
 

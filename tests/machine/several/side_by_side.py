@@ -19,8 +19,8 @@ from sanm.errors import DivergedError
 from sanm.machine.several import processes
 from sanm.machine.several.passes import add_up_gradients, share_networks
 from sanm.machine.several.sameness import check_same
-from sanm.models.cnn9 import ChannelDropout
 from sanm.network import Network, Way
+from sanm.parts.dropout import ChannelDropout
 from sanm.plugins.sanm.smr import decoder_for
 from sanm.training.trainer import Trainer
 from tests.conftest import config_of, small_training_set
