@@ -131,8 +131,8 @@ class Look:
 
     Label guessing asks for ``probs`` or ``logits``, SANM for ``maps``. ``guess_mode`` is ``eval``, or one of two by
     which the pass uses and moves the batch statistics of the network that learns: ``split``, as DivideMix is published,
-    passes each view of the unlabeled and of the labeled rows on its own, ``merged`` all of them at once. A network that
-    does not learn in this step is in eval mode anyway.
+    passes each view of the unlabeled and of the labeled rows on its own, ``merged`` all of them at once; ``untracked``
+    uses them as ``merged`` does and moves nothing. A network that does not learn in this step is in eval mode anyway.
     """
 
     def __init__(self, networks: Sequence[Network], x: Tensor, guess_mode: str, num_labeled: int | None = None) -> None:
@@ -170,7 +170,8 @@ class Look:
         if self._guess_mode == "split" and learning:
             features = self._split(network, x)
         else:
-            features = network.features(x.flatten(0, 1))
+            with untracked(network, wanted=self._guess_mode == "untracked"):
+                features = network.features(x.flatten(0, 1))
         logits = network.head(features).float()
         network.train(learning)
         return features.unflatten(0, x.shape[:2]), logits.unflatten(0, x.shape[:2])

@@ -130,9 +130,12 @@ class DivideMix(Method):
     def _warm_up_losses(self, forward: Forward, batch: Batch) -> Tensor:
         logits = forward(batch.x)
         losses = soft_cross_entropy(logits, batch.y)
-        if self.settings["confidence_penalty"]:
-            losses = losses + (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)  # negative entropy
-        return losses
+        return losses + negative_entropy(logits) if self.settings["confidence_penalty"] else losses
+
+
+def negative_entropy(logits: Tensor) -> Tensor:
+    """What a warm-up adds to the loss so that no prediction is too sure, given logits ``[..., K]``."""
+    return (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
 
 
 def sharpen(probs: Tensor, temperature: float) -> Tensor:

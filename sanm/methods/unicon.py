@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sanm.methods.dividemix import DivideMix
 from sanm.network import Network
-from sanm.parts.balanced import rank_in_class
+from sanm.parts.balanced import BestOfEachClass
 from sanm.parts.batches import endless_full, whole_batches
 from sanm.parts.contrast import nt_xent
 from sanm.parts.divergence import FARTHEST, label_divergence
@@ -33,10 +33,7 @@ class Unicon(DivideMix):
 
     def __init__(self, settings: Mapping[str, Any], task: Task) -> None:
         super().__init__(settings, task)
-        self.given: Tensor
-        self.surveyed: Tensor
-        self.register_buffer("given", task.given.clone(), persistent=False)
-        self.register_buffer("surveyed", torch.ones(len(task.given), dtype=torch.bool))  # of whom trust was asked last
+        self.best = BestOfEachClass(task)
 
     def attach(self, networks: Sequence[Network], example: Tensor) -> None:
         for network in networks:
@@ -48,8 +45,7 @@ class Unicon(DivideMix):
 
     def trust(self, survey: Survey, k: int, step: Step) -> Tensor:
         """How near the mean prediction of both networks is to the given label: 1 where it is sure of it, else less."""
-        self.surveyed.zero_()
-        self.surveyed[survey.index] = True
+        self.best.remember(survey.index)
         probs = (survey.probs(0) + survey.probs(1)) / 2
         return 1 - label_divergence(probs.gather(1, survey.given[:, None])[:, 0]) / FARTHEST
 
@@ -57,8 +53,7 @@ class Unicon(DivideMix):
         """Of each class as many, the nearest to their label; all of a class that has fewer."""
         if self.warming_up(epoch):
             return super().keeps_label(clean, epoch)
-        of_each = max(1, self._near(clean) // self.num_classes)
-        return rank_in_class(clean, self.given[self.surveyed], self.num_classes) < of_each
+        return self.best(clean, max(1, self._near(clean) // self.num_classes))
 
     def _near(self, clean: Tensor) -> int:
         """How many samples are nearer to their label than the mean; at least a batch."""

@@ -36,3 +36,18 @@ def cross_entropy_of(rows: Tensor, forward: Forward, batch: Batch) -> Tensor:
     views, of_batch = len(batch.x), len(batch.index)
     spread = torch.zeros(views, of_batch, dtype=losses.dtype, device=losses.device)
     return spread.index_copy(1, rows, losses * of_batch / len(rows))
+
+
+def in_front(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions ``[B]`` of the rows that are chosen ``[B]``, again and again, and which of them are there first.
+
+    So chosen rows alone pass through a network, in a batch of a size that is known without waiting for the device.
+    """
+    count, place = chosen.sum(), torch.arange(len(chosen), device=chosen.device)
+    order = (~chosen).to(torch.uint8).argsort(stable=True)
+    return order[place % count.clamp(min=1)], place < count
+
+
+def mean_over(rows: Tensor, losses: Tensor) -> Tensor:
+    """The mean of losses ``[B]`` over some ``rows [B]`` bool; 0 where there are none."""
+    return (losses * rows).sum() / rows.sum().clamp(min=1)
