@@ -14,11 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sanm.errors import InputError
+from sanm.models.convolution import convolution
 from sanm.network import Network
-
-
-def convolution(channels_in: int, channels_out: int, size: int, stride: int) -> nn.Conv2d:
-    return nn.Conv2d(channels_in, channels_out, size, stride, padding=size // 2, bias=False)
 
 
 class PreActBlock(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch.nn.functional import avg_pool2d, relu
 from sanm.data import TrainingSet
 from sanm.errors import InputError
 from sanm.models import build
+from sanm.models.convolution import convolution
 from sanm.parts.dropout import ChannelDropout
 from sanm.training.trainer import Trainer
 from tests.conftest import config_of
@@ -203,3 +205,21 @@ def test_every_network_trains_with_all_components_and_resumes(name: str, overrid
     resumed.load(copy.deepcopy(made.state()))
     again, same = (trainer.train_epoch(lambda step, steps: None).loss for trainer in (made, resumed))
     assert again == same
+
+
+def test_a_narrow_shortcut_is_the_convolution_with_a_stride() -> None:
+    torch.manual_seed(0)
+    narrow = convolution(4, 8, 1, 2)
+    x = torch.randn(2, 4, 7, 6).to(memory_format=torch.channels_last).requires_grad_()
+    grown = torch.randn(2, 8, 4, 3)
+    of_x, of_weight = torch.autograd.grad((narrow(x) * grown).sum(), (x, narrow.weight))
+    expected_x, expected_weight = torch.zeros(2, 4, 7, 6), torch.zeros(8, 4)
+    for image, row, column in itertools.product(range(2), range(4), range(3)):
+        assert torch.allclose(
+            narrow(x)[image, :, row, column], narrow.weight[:, :, 0, 0] @ x[image, :, 2 * row, 2 * column]
+        )
+        at = grown[image, :, row, column]
+        expected_x[image, :, 2 * row, 2 * column] = at @ narrow.weight[:, :, 0, 0]
+        expected_weight += torch.outer(at, x[image, :, 2 * row, 2 * column])
+    assert torch.allclose(of_x, expected_x, atol=1e-6)
+    assert torch.allclose(of_weight[:, :, 0, 0], expected_weight, atol=1e-5)
