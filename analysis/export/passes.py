@@ -39,6 +39,7 @@ class Passes:
     def __init__(self, runs_dir: Path, tracker: Tracker) -> None:
         self._runs_dir, self._tracker = runs_dir, tracker
         self._done: dict[str, object] = {}
+        self._seen: dict[str, Seen] = {}
         self._said: set[str] = set()
         self.news = News()
 
@@ -62,15 +63,18 @@ class Passes:
             self._warn(str(error))
             return False
         self.news.states[run.name] = run.state
-        seen = self._tracker.seen(run)
+        seen = self._seen.pop(run.name, None) or self._tracker.seen(run)  # asked once, while all goes well
         if seen.identity not in (None, run.identity):
             self._warn(f"{run.name}: the tracker has another run of this name, which stays: rename one of them")
             return False
         self._compare(run, seen)
         epochs = [epoch for epoch in run.epochs if epoch.number not in seen.epochs]
+        there = Seen(run.identity, run.state_in_words, seen.epochs | {each.number: each.values for each in epochs})
         if not epochs and seen.state == run.state_in_words:
+            self._seen[run.name] = there
             return False
         self._tracker.add(run, seen, epochs, self._masks(run) if run.state_in_words != seen.state else None)
+        self._seen[run.name] = there
         self.news.new += seen.identity is None
         self.news.epochs += len(epochs)
         return True

@@ -5,6 +5,7 @@ import math
 import os
 import sqlite3
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -139,7 +140,9 @@ class MLflow:
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of MLflow's own calls to SQLAlchemy
+                yield
         except (MlflowException, OSError) as error:
             reason = " ".join(str(error).split())[:300]
             raise InputError(f"mlflow: {self._uri} does not take this ({reason})") from error

@@ -65,7 +65,7 @@ class WeightsAndBiases:
             own = self._open.get(run.name) or self._begin(run)
             self._open[run.name] = own
             for epoch in epochs:
-                own.log(epoch.values, step=epoch.number)
+                own.log(epoch.values, step=epoch.number, commit=True)
             if run.ended and run.state_in_words != seen.state:
                 own.summary.update(_ending(run, masks))
             own.summary[STATE] = run.state_in_words
