@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import sqlite3
 import tempfile
 import warnings
@@ -12,19 +13,16 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from alembic.util import CommandError
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
+
 from analysis.export.tracked_run import RECORD, Epoch, TrackedRun
 from analysis.export.tracker import Seen
 from sanm.errors import InputError
-
-SILENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""A server that is not there is said in seconds, unless the user has chosen otherwise."""
-for _key, _value in SILENT.items():
-    os.environ.setdefault(_key, _value)
-
-from mlflow.entities import Metric, Param, RunTag  # noqa: E402
-from mlflow.entities import Run as MlflowRun  # noqa: E402
-from mlflow.exceptions import MlflowException  # noqa: E402
-from mlflow.tracking import MlflowClient  # noqa: E402
 
 NAME, IDENTITY, STATE = "sanm.run", "sanm.identity", "sanm.state"
 NOTE = "mlflow.note.content"
@@ -36,6 +34,9 @@ MOST_METRICS, MOST_PARAMS = 1000, 100
 LONGEST = 500
 """Characters of a parameter that every version takes."""
 SQLITE = "sqlite:///"
+PASSWORD = re.compile(r"(://[^:/@]*:)[^@/]*@")
+IMPATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""A server that is not there is said in seconds, unless the user has chosen otherwise."""
 TABLES = {"experiments", "runs", "metrics"}
 
 Item = TypeVar("Item")
@@ -48,8 +49,10 @@ class MLflow:
         """Raises InputError where nothing answers there, and for a database of something else."""
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        self.place = f"mlflow experiment {experiment!r} of {uri}"
-        self._uri = uri
+        for key, value in IMPATIENCE.items():
+            os.environ.setdefault(key, value)
+        self._shown = PASSWORD.sub(r"\1***@", uri)
+        self.place = f"mlflow experiment {experiment!r} of {self._shown}"
         artifacts = _check_database(uri)
         with self._answering():
             self._client = MlflowClient(uri)
@@ -143,9 +146,9 @@ class MLflow:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # of MLflow's own calls to SQLAlchemy
                 yield
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, CommandError, OSError) as error:
             reason = " ".join(str(error).split())[:300]
-            raise InputError(f"mlflow: {self._uri} does not take this ({reason})") from error
+            raise InputError(f"mlflow: {self._shown} does not take this ({reason})") from error
 
 
 def _check_database(uri: str) -> str | None:

@@ -42,14 +42,16 @@ class WeightsAndBiases:
             return
         with self._answering():
             self._api = wandb.Api(timeout=PATIENCE)
+            _ = self._api.viewer  # asks the server who this is
 
     def seen(self, run: TrackedRun) -> Seen:
         own = _id(run.name)
         if self._offline:
             return self._seen_offline(own)
         with self._answering():
-            there = {each.id: each for each in self._api.runs(self._project, filters={"name": own})}.get(own)
-            if there is None:
+            try:
+                there = self._api.run(f"{self._project}/{own}")
+            except ValueError:  # no such run, or no such project yet
                 return Seen()
             epochs: dict[int, dict[str, float]] = {step: {} for step in range(1, there.lastHistoryStep + 1)}
             return Seen(there.config.get(IDENTITY), there.summary.get(STATE), epochs)
