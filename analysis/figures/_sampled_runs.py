@@ -37,7 +37,7 @@ def sampled_runs(
     """
     done = finished(records.runs)
     if run is not None:
-        chosen = [_sampled(row, "") for row in _named(done, run)]
+        chosen = [sampled(row) for row in _named(done, run)]
     else:
         chosen = [each for each, _ in zip(_newest(done, wanted), range(MOST), strict=False)]
     found = [each for each in chosen if wanted(each.samples)]
@@ -62,12 +62,13 @@ def _newest(done: pd.DataFrame, wanted: Callable[[Samples], bool]) -> Iterator[S
     for _, members in ordered.groupby(kind, dropna=False, sort=False) if len(there) else []:
         newest = {str(key): value for key, value in members.iloc[0].items()}
         others = f", the newest of {len(members)} of its kind" if len(members) > 1 else ""
-        each = _sampled(newest, others)
+        each = sampled(newest, others)
         if wanted(each.samples):
             yield each
 
 
-def _sampled(row: dict[str, object], others: str) -> SampledRun:
+def sampled(row: dict[str, object], others: str = "") -> SampledRun:
+    """A finished run by its row; ``others`` says for which it stands. Raises `InputError` as `samples.read` does."""
     settings = {str(key): value for key, value in pd.Series(row).dropna().items()}
     return SampledRun(
         name=str(row["run"]),

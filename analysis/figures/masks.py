@@ -18,7 +18,7 @@ from analysis.figures._example_images import (
     show,
     write_below,
 )
-from analysis.figures._sampled_runs import SampledRun, sampled_runs
+from analysis.figures._sampled_runs import SampledRun, sampled, sampled_runs
 from analysis.figures.chart import Chart
 from analysis.figures.style import COLORS, WIDTH, figure
 from analysis.records import Records
@@ -47,6 +47,12 @@ def _chart(run: SampledRun) -> Chart:
     numbers["share"] = [float(run.samples.masks.share[example, view]) for _, example, view in cells]
     parts = pd.DataFrame([target_parts(run.samples, example, view) for _, example, view in cells])
     return Chart(run.about, _caption(run), _drawing(run.samples, rows), pd.concat([numbers, parts], axis=1))
+
+
+def chart_of(row: dict[str, object]) -> Chart | None:
+    """The chart of one finished run, by its row of `analysis.load`; None for a run without SANM."""
+    run = sampled(row)
+    return None if run.samples.masks is None else _chart(run)
 
 
 def target_parts(samples: Samples, example: int, view: int) -> dict[str, float]:

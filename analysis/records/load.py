@@ -88,7 +88,7 @@ def load(runs_dir: str | Path) -> pd.DataFrame:
     first line of the failure, which also names a failed run's `overrides`. A setting that a run does not have is
     missing (NaN); lists become tuples. A result field that this module does not know becomes `result.<field>`.
     """
-    rows = [_row(directory) for directory in _run_directories(runs_dir)]
+    rows = [record_row(directory) for directory in run_directories(runs_dir)]
     frame = pd.DataFrame(rows)
     settings = [column for column in frame.columns if column not in (*RECORD_FIELDS, *RESULT_FIELDS)]
     frame = frame.reindex(columns=[*RECORD_FIELDS, *settings, *RESULT_FIELDS])
@@ -103,7 +103,7 @@ def load_epochs(runs_dir: str | Path) -> pd.DataFrame:
     """
     lines_by_header: dict[str, list[str]] = {}
     names_by_header: dict[str, list[str]] = {}
-    for directory in _run_directories(runs_dir):
+    for directory in run_directories(runs_dir):
         try:
             header, lines = read_metrics(directory / METRICS)
         except RecordError as error:
@@ -158,7 +158,8 @@ def setting_columns(runs: pd.DataFrame) -> list[str]:
     return [column for column in runs.columns if column not in outcome and not column.startswith("result.")]
 
 
-def _run_directories(runs_dir: str | Path) -> list[Path]:
+def run_directories(runs_dir: str | Path) -> list[Path]:
+    """The run directories of a folder of runs, by name. Raises `InputError` where it is none, or has none."""
     root = Path(runs_dir)
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder of runs; make runs with: {HOW_TO_MAKE_RUNS}")
@@ -176,7 +177,8 @@ def _run_directories(runs_dir: str | Path) -> list[Path]:
     return directories
 
 
-def _row(directory: Path) -> dict[str, object]:
+def record_row(directory: Path) -> dict[str, object]:
+    """The row of `load` of one run directory, without the columns that only others have."""
     row: dict[str, object] = {"run": directory.name, "path": str(directory)}
     try:
         # Whatever could be read stays in the row: a broken result still shows which cell it belongs to.

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from sanm.errors import InputError
 from sanm.files import remove_partial_files, unwritable, write_bytes
 from sanm.formats.spreadsheet import table_text
+from sanm.record.claimed import LOCK, claimed
 from sanm.record.identity import difference
 from sanm.record.reading import (
     CONFIG,
@@ -46,7 +47,7 @@ class RunDirectory:
     def __init__(self, runs_dir: Path, name: str, identity: Mapping[str, Any] | None = None) -> None:
         """``identity`` is what the run is asked to be; without it the name alone is believed."""
         self.path, self.name, self._identity = runs_dir / name, name, identity
-        self._lock = self.path / ".lock"
+        self._lock = self.path / LOCK
         self._result, self._failure = self.path / RESULT, self.path / FAILURE
         self._config = self.path / CONFIG
         self._metrics, self.checkpoint = self.path / METRICS, self.path / "checkpoint.pt"
@@ -125,16 +126,7 @@ class RunDirectory:
 
     def claimed(self) -> bool:
         """Whether a living process is at the run now. Changes nothing, and makes no directory."""
-        if not self._lock.exists():
-            return False
-        lock = FileLock(self._lock, timeout=0)
-        try:
-            with lock:
-                return False
-        except Timeout:
-            return True
-        except OSError:  # a disk that can only be read: nobody works there
-            return False
+        return claimed(self.path)
 
     @contextmanager
     def claim(self) -> Iterator[bool]:

@@ -14,12 +14,13 @@ from sanm import given_files
 from sanm.errors import InputError
 from sanm.file_contents import LARGE, Stamp, hashes, memory_of, stamp_of, told_apart
 from sanm.formats.background import as_text, color_of
+from sanm.formats.hub_dataset import chosen_splits, image_files, open_dataset
 from sanm.formats.image_table import Table, read_table
 from sanm.formats.image_tree import class_folders, is_image, walk
 from sanm.formats.transparency import any_transparent
 
 Plain = dict[str, Any]
-Columns = tuple[tuple[str, str | None], ...]
+Columns = tuple[tuple[str, Any], ...]
 _NEVER = object()
 
 NEUTRAL = (
@@ -79,6 +80,12 @@ def _of_files(data: Mapping[str, Any], cache_dir: Path) -> Plain:
     Where no image is transparent the background changes nothing, and where transparency is dropped, all is as it was
     before there was a choice: it is then no part of an identity.
     """
+    background = color_of(data.get("background"))
+    if "splits" in data:  # what is transparent there is in no file of its own: any background counts
+        return {
+            "fingerprint": hub_fingerprint(_hashable(data), cache_dir),
+            "background": background and as_text(background),
+        }
     if data.get("path"):
         table = (str(data["path"]), data.get("root"), tuple(sorted(data["columns"].items())), cache_dir)
         fingerprint: str | None = table_fingerprint(*table)
@@ -89,7 +96,6 @@ def _of_files(data: Mapping[str, Any], cache_dir: Path) -> Plain:
         transparent = partial(_folder_is_transparent, *folder)
     else:
         return {}
-    background = color_of(data.get("background"))
     seen = as_text(background) if background and transparent() else None
     return {"fingerprint": fingerprint, "background": seen}
 
@@ -292,6 +298,31 @@ def table_fingerprint(path: str, root: str | None, columns: Columns, cache_dir: 
     return f"{content[:8]}{_fingerprint(files, memory)[:8]}"
 
 
+@cache
+def hub_fingerprint(data: Columns, cache_dir: Path) -> str:
+    """Hash of what a data set of Hugging Face's holds: its own files and those that it names; on the hub, its commit.
+
+    Raises InputError where it cannot be opened, and where it has not the splits and columns that the settings name.
+    """
+    settings = {key: dict(value) if isinstance(value, tuple) else value for key, value in data}
+    found = open_dataset(settings, cache_dir)
+    if found.commit:
+        return found.commit
+    files = {os.path.relpath(file, Path(str(settings["path"])).expanduser()): file for file in found.files}
+    root = Path(str(settings["root"])).expanduser() if settings["root"] else found.folder
+    for split in chosen_splits(found, settings["splits"]).values():
+        found.column(split, settings["columns"]["label"], "data.columns.label")
+        images = found.column(split, settings["columns"]["image"], "data.columns.image")
+        files |= {name: root / name for name in image_files(images) if name}
+    return _fingerprint(files, memory_of(root, cache_dir))
+
+
+def _hashable(data: Mapping[str, Any]) -> Columns:
+    """Those settings that say what is read of such a data set."""
+    keys = ("path", "configuration", "revision", "root", "columns", "splits")
+    return tuple((key, tuple(data[key].items()) if isinstance(data[key], Mapping) else data[key]) for key in keys)
+
+
 def _understood(table: Table, columns: Mapping[str, str | None]) -> list[str]:
     """What the first runs did not see in a table: a column in another case of letters, a row without a split,
     an apostrophe that is none of the text."""
@@ -333,6 +364,7 @@ def look_again() -> None:
         file_fingerprint,
         folder_fingerprint,
         table_fingerprint,
+        hub_fingerprint,
         _folder_is_transparent,
         _table_is_transparent,
     ):

@@ -21,11 +21,12 @@ from PIL import Image
 
 from sanm import given_files
 from sanm.data.bad_entries import REMEDY
+from sanm.data.datasets._contents import Contents, Files
 from sanm.data.one_writer import alone_with
 from sanm.data.stored import StoredImages, sum_of
 from sanm.data.types import LeftOut, Pixels
 from sanm.errors import InputError
-from sanm.file_contents import Stamp, content_hash, hashes, memory_of, stamp_of
+from sanm.file_contents import Stamp, memory_of
 from sanm.files import read_json, write_atomically, write_json
 from sanm.formats.background import DROPPED, WHITE, Color, as_text, color_of
 from sanm.formats.image_colors import Depth, as_seen, is_of_one_color
@@ -87,9 +88,10 @@ class DecodedImages:
         fallback: Path,
         fewer: str = SUBSET,
         background: str | None = None,
+        contents: Contents | None = None,
     ) -> None:
-        """``fewer`` ends the refusal of images that fit nowhere: how to use a part of them. ``background`` is the
-        setting of that name; None where a data set has none, and transparency is dropped.
+        """``contents`` None: files. ``fewer`` ends the refusal of images that fit nowhere: how to use a part of them.
+        ``background`` is the setting of that name; None where a data set has none, and transparency is dropped.
         """
         self.root, self.size, self.fewer = root, size, fewer
         own = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
@@ -97,7 +99,7 @@ class DecodedImages:
             self.places = [Path(chosen).expanduser() / own]
         else:
             self.places = [root / ".sanm_cache", fallback / "image_folder" / own]
-        self._memory = memory_of(root, fallback)
+        self._contents: Contents = contents or Files(root, memory_of(root, fallback))
         self._setting, self._background = background, color_of(background)
         self._warned_of_dim = False
 
@@ -176,7 +178,7 @@ class DecodedImages:
         files: list[list[Any]] = []
         for key in keys:
             try:
-                files.append([key, *stamp_of(given_files.status_of(self.root / key))])
+                files.append([key, *self._contents.stamp(key)])
             except OSError as error:
                 files.append([key, None, error.strerror])
         background = as_text(self._background) if self._background else None
@@ -215,8 +217,8 @@ class DecodedImages:
             for position, (old, new) in enumerate(zip(then, now, strict=True))
             if new[1] is not None and not (old == new and Stamp(*new[1:]).touched)
         ]
-        files = [self.root / now[position][0] for position in doubtful]
-        held = hashes(files, [Stamp(*now[position][1:]) for position in doubtful], self._memory)
+        stamps = [Stamp(*now[position][1:]) for position in doubtful]
+        held = self._contents.hashes([now[position][0] for position in doubtful], stamps)
         return held == [found["contents"][position] for position in doubtful]
 
     def _decoded(self, part: str, keys: Sequence[str], wanted: dict[str, Any], gone: dict[int, str]) -> Kept:
@@ -235,7 +237,7 @@ class DecodedImages:
         warnings.warn(
             f"decoded images are not kept, the next run decodes again (data.cache_dir): {reason}", stacklevel=6
         )
-        decoding = _Decoding(self.root, wanted["files"], self.size, self._background, gone)
+        decoding = _Decoding(self._contents, wanted["files"], self.size, self._background, gone)
         chunks = list(decoding.chunks())
         return decoding.kept(torch.from_numpy(np.concatenate(chunks)) if chunks else self._nothing())
 
@@ -247,7 +249,7 @@ class DecodedImages:
         if shutil.disk_usage(place).free < needed:
             raise InputError(f"{place} has less than the {needed / 1e9:.3g} GB left that they take")
         array, description = self._paths(place, part)
-        decoding = _Decoding(self.root, wanted["files"], self.size, self._background, gone)
+        decoding = _Decoding(self._contents, wanted["files"], self.size, self._background, gone)
         # A description stands only beside the array it describes, whenever this is interrupted.
         description.unlink(missing_ok=True)
         write_atomically(array, decoding.write)
@@ -264,10 +266,15 @@ class _Decoding:
     """One pass over files; ``bad`` grows by position and reason as it goes on, and so does what is seen."""
 
     def __init__(
-        self, root: Path, files: Sequence[Sequence[Any]], size: int, background: Color | None, gone: dict[int, str]
+        self,
+        source: Contents,
+        files: Sequence[Sequence[Any]],
+        size: int,
+        background: Color | None,
+        gone: dict[int, str],
     ) -> None:
-        """``files`` are names below the root with their stamps, those of ``gone`` without."""
-        self.root, self.files, self.size, self.background = root, files, size, background
+        """``files`` are names in the source with their stamps, those of ``gone`` without."""
+        self.source, self.files, self.size, self.background = source, files, size, background
         self.bad = dict(gone)
         self.sixteen_bits = SixteenBits()
         self.emptied: list[int] = []
@@ -324,8 +331,8 @@ class _Decoding:
     def _one(self, position: int) -> DecodedImage | None:
         name, *stamp = self.files[position]
         try:
-            self.contents[position] = content_hash(self.root / name, Stamp(*stamp))
-            return decode(self.root / name, self.size, self.background)
+            self.contents[position] = self.source.hash(name, Stamp(*stamp))
+            return decode(self.source.open(name), self.size, self.background)
         except Exception as error:  # a damaged image raises nearly anything
             self.unsure = self.unsure or getattr(error, "errno", None) is not None
             self.bad[position] = why_bad(error)
@@ -369,13 +376,14 @@ class DecodedImage(NamedTuple):
     likeness: str  # the same for images that show the same, pixel by pixel, before they are resized
 
 
-def decode(path: Path, size: int, background: Color | None) -> DecodedImage:
-    """One image in RGB, its colors as ``sanm.formats.image_colors`` says, resized with antialiasing.
+def decode(path: Path | BinaryIO, size: int, background: Color | None) -> DecodedImage:
+    """One image, of a file or its bytes, in RGB, its colors as ``sanm.formats.image_colors`` says, resized smoothly.
 
     Raises OSError for what is no regular file, whatever Pillow raises for a file that is not an intact image, and
     ValueError for pixels of unknown range and for too many of them.
     """
-    given_files.status_of(path)
+    if isinstance(path, Path):
+        given_files.status_of(path)
     with Image.open(path) as opened:
         image, depth, emptied = as_seen(opened, background)
     resized = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))

@@ -10,6 +10,7 @@ import numpy as np
 
 from sanm import given_files
 from sanm.data.bad_entries import refuse_or_leave_out
+from sanm.data.datasets._contents import Contents
 from sanm.data.datasets._decoded import DecodedImages, left_out
 from sanm.data.types import Decoded, Labels, LeftOut, Part
 from sanm.errors import InputError
@@ -48,10 +49,17 @@ class FileParts:
     ``root`` is what names are relative to; ``data.image_size``, ``data.cache_dir`` and ``data.skip_bad`` count.
     """
 
-    def __init__(self, settings: Mapping[str, Any], root: Path, cache_dir: Path) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], root: Path, cache_dir: Path, contents: Contents | None = None
+    ) -> None:
         self._name, self._skip_bad = settings["name"], bool(settings.get("skip_bad"))
         self._decoded = DecodedImages(
-            root, settings["image_size"], settings.get("cache_dir"), cache_dir, background=settings.get("background")
+            root,
+            settings["image_size"],
+            settings.get("cache_dir"),
+            cache_dir,
+            background=settings.get("background"),
+            contents=contents,
         )
         self.left_out: list[LeftOut] = []
 
