@@ -1,5 +1,7 @@
 """How exactly the device computes: ``precision`` is fp32, tf32 (on GPUs that have it) or bf16."""
 
+import warnings
+
 import torch
 
 
@@ -13,3 +15,11 @@ def set_matrix_precision(device: torch.device, precision: str) -> None:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context that a forward pass runs in: bfloat16 where it suffices, if asked for."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def warn_where_slow(key: str, device: torch.device, precision: str) -> None:
+    """Warn, naming the setting ``key``, of bf16 on a CPU that has no instructions for it."""
+    if device.type == "cpu" and precision == "bf16" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        warnings.warn(
+            f"this CPU has no instructions for bf16, and is many times slower in it: {key}=fp32", stacklevel=2
+        )

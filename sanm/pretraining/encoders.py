@@ -20,7 +20,7 @@ from sanm.data.streaming import told_of_lost_readers
 from sanm.errors import InputError, Interrupted
 from sanm.machine.backbones import hub_weights, lite0_weights, untrained
 from sanm.machine.memory import keep_freed_memory
-from sanm.machine.precision import set_matrix_precision
+from sanm.machine.precision import set_matrix_precision, warn_where_slow
 from sanm.machine.stopping import Stop, stop_signals
 from sanm.machine.weights import imagenet_weights
 from sanm.pretraining.probe import linear_probe
@@ -175,6 +175,7 @@ def _train(
     images = Images(data.train.images, *(mean_and_std or (data.train.mean, data.train.std)))
     keep_freed_memory()
     set_matrix_precision(device, config["pretrain"]["precision"])
+    warn_where_slow("pretrain.precision", device, config["pretrain"]["precision"])
     simclr = SimCLR(config, images, data.train.num_classes, device)
     identity = encoder_identity(config)
     directory.begin(identity)

@@ -22,7 +22,7 @@ from sanm.errors import InputError, Interrupted
 from sanm.machine.compilation import make_room_for_compiled
 from sanm.machine.device import choose_device
 from sanm.machine.memory import keep_freed_memory
-from sanm.machine.precision import set_matrix_precision
+from sanm.machine.precision import set_matrix_precision, warn_where_slow
 from sanm.machine.several import processes
 from sanm.machine.stopping import stop_signals
 from sanm.methods import Method
@@ -98,6 +98,7 @@ def run(
     provenance.reset_peak_memory(device)
     keep_freed_memory()
     set_matrix_precision(device, config["trainer"]["precision"])
+    warn_where_slow("trainer.precision", device, config["trainer"]["precision"])
     if config["trainer"]["compile"]:
         make_room_for_compiled()
     sight = as_seen(config, data, device, encoder)
