@@ -49,7 +49,7 @@ def health(record: Record) -> Health:
 
 
 def _joint(record: Record) -> Array:
-    wrong = np.where(record.predicted != record.given, 1 - record.clean_probability, 0.0)
+    wrong = np.where(record.predicted != record.given, 1 - record.label_score, 0.0)
     count = len(record.class_names)
     joint = np.zeros((count, count))
     np.add.at(joint, (record.given, record.given), 1 - wrong)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.labels.copies import OtherLabels, other_labels
+from analysis.labels.evidence import Evidence, read_evidence
 from analysis.records import samples
 from analysis.records.load import RECORD_FILES
 from analysis.records.npz import Array, read_arrays
@@ -33,13 +34,15 @@ class Record:
     index: Array  # [N] position in the full training set
     keys: tuple[str, ...]  # N names; of image files, their path relative to data.root
     given: Array  # [N] class
-    predicted: Array  # [N] class
-    clean_probability: Array  # [N]
+    predicted: Array  # [N] class: by the features where the run has evidence of them, else by the method
+    label_score: Array  # [N] the probability that the given label is right, by the features or by the method
+    clean_probability: Array  # [N] what the method says of that
     confidence: Array  # [N] probability of the predicted class; NaN in a record that is older than it
     probabilities: Array | None  # [N, K], rows add up to 1; None in an older record, and in one of too many
     known: Array  # [m] positions among the N whose truth is recorded
     known_wrong: Array  # [m] whether their label is wrong
     copies: OtherLabels  # what copies of the same images are called
+    evidence: Evidence | None  # what frozen features say; then `probabilities` and `confidence` are theirs
 
     @cached_property
     def self_confidence(self) -> Array:
@@ -82,6 +85,15 @@ def read_record(run: Path) -> Record:
     names = _class_names(run, samples_of_all, predicted.get("class_names", pictured.get("class_names")))
     number = {name: position for position, name in enumerate(names)}
     known, known_wrong = _known(pictured.get("is_wrong"), len(samples_of_all))
+    clean_probability = samples_of_all["clean_probability"].to_numpy()
+    evidence = read_evidence(run, names, len(samples_of_all))
+    if evidence:
+        probabilities: Array | None = evidence.probabilities
+        classes, confidence = evidence.probabilities.argmax(1), evidence.probabilities.max(1)
+    else:
+        probabilities = _probabilities(run, predicted.get("probabilities"), (len(samples_of_all), len(names)))
+        classes = samples_of_all["predicted_label"].map(number).to_numpy(dtype=np.int64)
+        confidence = samples_of_all["confidence"].to_numpy()
     return Record(
         path=run,
         config=_config(run),
@@ -90,13 +102,15 @@ def read_record(run: Path) -> Record:
         index=samples_of_all["index"].to_numpy(),
         keys=tuple(samples_of_all["key"]),
         given=samples_of_all["given_label"].map(number).to_numpy(dtype=np.int64),
-        predicted=samples_of_all["predicted_label"].map(number).to_numpy(dtype=np.int64),
-        clean_probability=samples_of_all["clean_probability"].to_numpy(),
-        confidence=samples_of_all["confidence"].to_numpy(),
-        probabilities=_probabilities(run, predicted.get("probabilities"), (len(samples_of_all), len(names))),
+        predicted=classes,
+        label_score=evidence.label_score if evidence else clean_probability,
+        clean_probability=clean_probability,
+        confidence=confidence,
+        probabilities=probabilities,
         known=known,
         known_wrong=known_wrong,
         copies=other_labels(run, tuple(samples_of_all["key"])),
+        evidence=evidence,
     )
 
 

@@ -41,9 +41,9 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
             f"the run itself put noise on the labels ({noise}): what is suspected here are the labels that it "
             "trained on, not those of the data"
         )
-    said += [*_left_aside(record), *_how_well_learned(record, found)]
+    said += [*_by_features(record), *_left_aside(record), *_how_well_learned(record, found)]
     agreed = float((record.predicted == record.given).mean())
-    if agreed >= NEARLY_ALL:
+    if agreed >= NEARLY_ALL and record.evidence is None:
         said.append(
             f"the method predicts the given label of {_percent(agreed)} of the samples: they are clean, or it has "
             "memorised them, and then suspects too few"
@@ -53,7 +53,7 @@ def lines(record: Record, found: Health, truth: AgainstTruth | None) -> list[str
             f"against the recorded truth of {truth.known} samples, {_percent(truth.wrong_share)} of them wrong: "
             f"precision {_score(truth.precision)}, recall {_score(truth.recall)}, AUROC {_score(truth.auroc)}"
         )
-    elif record.result.get("clean_auroc") is not None:
+    elif record.result.get("clean_auroc") is not None and record.evidence is None:
         said.append(f"against the truth, by the run's own record: AUROC {record.result['clean_auroc']:.3f}")
     return said
 
@@ -66,7 +66,8 @@ def markdown(record: Record, found: Health, truth: AgainstTruth | None) -> str:
     parts = [
         f"# Labels of {_cell(record.path.name)}",
         "\n".join(f"- {_cell(line)}" for line in lines(record, found, truth)),
-        "Estimates, from the losses and predictions of one run (docs/labels.md).",
+        f"Estimates, from {'frozen features' if record.evidence else 'the losses and predictions'} of one run "
+        "(docs/labels.md).",
         "## Classes, the noisiest first" + _of_all(len(classes)),
         _table(
             ("class", "given", "suspected", "suggested", "label noise", "inverse label noise"),
@@ -112,6 +113,19 @@ def markdown(record: Record, found: Health, truth: AgainstTruth | None) -> str:
             ),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _by_features(record: Record) -> list[str]:
+    """Lines on what frozen features say, which then judge in the place of the method."""
+    if (found := record.evidence) is None:
+        return []
+    said = [
+        "judged by frozen features: a linear fit on all other samples (linear_fit) and the votes of the nearest ones "
+        "(neighbour_votes), neither of which has seen the label that it judges"
+    ]
+    if copies := int((found.near_copies(record.given) >= 0).sum()):
+        said.append(f"nearly the same image with another label: {copies} samples (near_copy_with_another_label)")
+    return said
 
 
 def _left_aside(record: Record) -> list[str]:

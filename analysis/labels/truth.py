@@ -30,5 +30,5 @@ def against_truth(record: Record) -> AgainstTruth | None:
         wrong_share=float(wrong.mean()),
         precision=hits / int(found.sum()) if found.any() else None,
         recall=hits / int(wrong.sum()) if wrong.any() else None,
-        auroc=float(roc_auc_score(~wrong, record.clean_probability[record.known])) if both else None,
+        auroc=float(roc_auc_score(~wrong, record.label_score[record.known])) if both else None,
     )

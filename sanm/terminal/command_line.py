@@ -16,7 +16,7 @@ from sanm.terminal import output
 CONFIG = "config.yaml"
 RECORD = (
     CONFIG, "metrics.csv", "label_quality.csv", "probabilities.npz", "samples.npz", "labels.json", "model.pt",
-    "left_out.csv", "checkpoint.pt", "result.json", "failure.txt", "encoder.pt",
+    "label_evidence.npz", "left_out.csv", "checkpoint.pt", "result.json", "failure.txt", "encoder.pt",
 )  # fmt: skip
 """What a run, or the training of an encoder, leaves in its folder."""
 STUDY = ("token", "locks")

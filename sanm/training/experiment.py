@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -35,7 +36,7 @@ from sanm.step import Predictions
 from sanm.terminal import output
 from sanm.terminal.progress import Progress
 from sanm.trained_model import FILE_NAME, WEIGHTS, described, write_model
-from sanm.training import samples
+from sanm.training import label_evidence, samples
 from sanm.training.scoring import Scorer
 from sanm.training.sight import Seen, as_seen
 from sanm.training.trainer import Trainer
@@ -153,7 +154,7 @@ def run(
             progress.close()
         if config["trainer"]["save_model"] and directory.recorded_here:
             _save_model(config, identity, directory, trainer, sight, rows)
-        _finish(config, directory, trainer, scorer, data, rows, images, command)
+        _finish(config, directory, trainer, scorer, data, sight, rows, images, command)
         return signalled()
 
 
@@ -264,6 +265,7 @@ def _finish(
     trainer: Trainer,
     scorer: Scorer,
     data: Data,
+    sight: Seen,
     rows: Rows,
     images: int,
     command: list[str],
@@ -274,6 +276,8 @@ def _finish(
     directory.write_file("samples.npz", samples.packed(trainer, data, predicted))
     if predicted.probabilities.numel() <= MOST_PROBABILITIES:
         directory.write_file("probabilities.npz", _probabilities(data, predicted))
+        if sight.backbone is not None and directory.recorded_here:
+            _write_label_evidence(directory, sight)
     if data.left_out:
         directory.write_table("left_out.csv", ("key", "reason"), data.left_out)
     result = {
@@ -344,6 +348,13 @@ def _write_label_quality(directory: RunDirectory, trainer: Trainer, data: Data, 
             )
         ],
     )
+
+
+def _write_label_evidence(directory: RunDirectory, sight: Seen) -> None:
+    began = time.monotonic()
+    if content := label_evidence.packed(sight.data.train):
+        directory.write_file(label_evidence.FILE, content)
+        output.say(f"labels   judged by frozen features in {time.monotonic() - began:.1f} s: python -m analysis.labels")
 
 
 def _probabilities(data: Data, predicted: Predictions) -> bytes:

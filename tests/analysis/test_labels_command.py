@@ -15,7 +15,16 @@ from analysis.labels.__main__ import main
 from analysis.labels.record import read_record
 from sanm.formats.spreadsheet import table_text
 from tests.analysis.conftest import command
-from tests.analysis.labelled import CLEAN, GIVEN, SUSPECTED, probabilities, rows_of, write_labelled_run
+from tests.analysis.labelled import (
+    CLEAN,
+    GIVEN,
+    SCORE,
+    SUSPECTED,
+    probabilities,
+    rows_of,
+    write_evidence,
+    write_labelled_run,
+)  # fmt: skip
 
 FILES = {
     "label_errors.csv", "labels.csv", "classes.csv", "pairs.csv", "transition_matrix.csv", "health.md",
@@ -82,6 +91,35 @@ def test_an_older_record_leaves_columns_empty(tmp_path: Path, capsys: pytest.Cap
     assert {(row["confidence"], row["self_confidence"]) for row in rows} == {("", "")}
     assert "confidence 0" in refused(capsys, run, "--fix", "relabel")
     assert "has no probabilities.npz" in refused(capsys, run, "--cleanlab")
+
+
+def test_features_judge_where_the_run_has_them(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_evidence(run)
+    assert main([str(run)]) == 0
+    answer = said(capsys)
+    assert answer.startswith("suspected labels: 2 of 6")
+    assert "judged by frozen features" in answer
+    assert "nearly the same image with another label: 1 samples" in answer
+    everything = rows_of(run / "labels" / "labels.csv")
+    assert [float(row["label_score"]) for row in everything] == list(SCORE)
+    assert [float(row["clean_probability"]) for row in everything] == list(CLEAN)
+    assert [row["near_copy_with_another_label"] for row in everything] == ["", "", "", "5 is cat", "", ""]
+    first, second = rows_of(run / "labels" / "label_errors.csv")
+    assert (first["key"], first["predicted_label"], first["confidence"]) == ("2", "cat", "0.8")
+    assert (float(second["linear_fit"]), float(second["neighbour_votes"])) == (0.1, 0.1)
+    assert "nearly the same image" not in (run / "labels" / "label_errors.html").read_text()  # 3 is not suspected
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [{"label_score": np.zeros(5)}, {"class_names": np.array(["x", "y", "z"])}, {"label_score": np.full(6, np.nan)},
+     {"nearest": np.full((6, 2), 6)}],
+)  # fmt: skip
+def test_evidence_of_other_samples_is_refused(
+    run: Path, instead: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_evidence(run, **instead)
+    assert "label_evidence.npz" in refused(capsys, run)
 
 
 def test_estimates_by_hand(run: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from analysis.labels.record import read_record
 from sanm.data import prepare
 from sanm.errors import InputError
 from sanm.export.graph import Graph
@@ -184,6 +185,24 @@ def test_the_models_file_takes_images(hidden: tuple[str, ...], weights: Path, ca
     with np.load(directory.path / "samples.npz") as samples:
         assert samples["image"].shape[1:] == (1, 8, 8)
         assert samples["activation"].shape[1:] == (8, 8)
+
+
+def test_its_labels_are_judged_by_the_features(weights: Path, cache: Path, tmp_path: Path) -> None:
+    given = words(weights, cache, "base_method=ce", "data.validation=0", *SHORT)
+    first, second = (run_of(tmp_path / name, given).path for name in "ab")
+    content = (first / "label_evidence.npz").read_bytes()
+    assert content == (second / "label_evidence.npz").read_bytes()
+    record = read_record(first)
+    assert record.evidence is not None
+    assert record.label_score.shape == (96,)
+    assert np.array_equal(record.predicted, record.evidence.probabilities.argmax(1))
+
+
+def test_the_preset_of_label_errors_is_frozen_and_judges_all() -> None:
+    config = config_of("preset=label_errors", "data.root=x")
+    assert config["model"]["frozen"]
+    assert config["data"]["name"] == "image_folder"
+    assert config["data"]["validation"] == 0
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path: Path) -> None:
