@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("run",),
     ("grids", "pretrain", "predict", "export", "bench"),
+    ("notebook",),
 )
 """What lies in ``sanm``, the ground first."""
 
