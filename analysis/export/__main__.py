@@ -14,7 +14,7 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -49,10 +49,8 @@ def _answer(options: Namespace) -> int:
         passes = Passes(runs, tracker)
         if options.follow:
             return _follow(passes, runs, tracker, options.every)
-        try:
+        with closing(tracker):
             passes.once()
-        finally:
-            tracker.close()
         say(f"{passes.news}")
         say(tracker.place)
         return 0
@@ -61,21 +59,21 @@ def _answer(options: Namespace) -> int:
 def _follow(passes: Passes, runs: Path, tracker: Tracker, every: float) -> int:
     """Goes on until a signal comes; the run that is being written then is written whole."""
     say(f"{tracker.place}; Ctrl-C ends")
-    with stop_signals((signal.SIGINT, *STOP_SIGNALS)) as stop:
-        first = True
+    with stop_signals((signal.SIGINT, *STOP_SIGNALS)) as stop, closing(tracker):
+        _pass(passes, runs, stop)
         while not stop():
-            try:
-                if _look(runs, True) and passes.once(stop):
-                    say(f"{time.strftime('%H:%M:%S')} {passes.news}")
-            except InputError as error:
-                if first:
-                    raise
-                complain(f"warning  {error}; trying again")
-            first = False
             _wait(every, stop)
-        tracker.close()
+            try:
+                _pass(passes, runs, stop)
+            except InputError as error:  # once it has gone well, it may again
+                complain(f"warning  {error}; trying again")
     complain(f"stopped  {passes.news}: {stopping.GOES_ON}")
     return REQUEUE
+
+
+def _pass(passes: Passes, runs: Path, stop: Stop) -> None:
+    if _look(runs, True) and passes.once(stop):
+        say(f"{time.strftime('%H:%M:%S')} {passes.news}")
 
 
 def _wait(seconds: float, stop: Stop) -> None:
