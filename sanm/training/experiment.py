@@ -271,7 +271,8 @@ def _finish(
     command: list[str],
 ) -> None:
     predicted = trainer.measure_and_predict()
-    warn_of_overlap(trainer.quality)
+    if sight.backbone is None:  # frozen features judge the labels themselves
+        warn_of_overlap(trainer.quality)
     _write_label_quality(directory, trainer, data, predicted)
     directory.write_file("samples.npz", samples.packed(trainer, data, predicted))
     if predicted.probabilities.numel() <= MOST_PROBABILITIES:
