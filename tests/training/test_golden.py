@@ -91,8 +91,8 @@ def test_first_steps_are_what_they_were(
     found = FirstSteps(method, parts, training_set).trajectory()
     assert len(found) == len(golden)
     for ours, theirs in zip(found, golden, strict=True):
-        assert ours["losses"] == pytest.approx(theirs["losses"], rel=1e-6, abs=1e-6)
-        assert ours["squared_norms"] == pytest.approx(theirs["squared_norms"], rel=1e-5)
+        assert ours["losses"] == pytest.approx(theirs["losses"], rel=2e-5, abs=1e-6)
+        assert ours["squared_norms"] == pytest.approx(theirs["squared_norms"], rel=1e-4)
 
 
 def write(methods: list[str]) -> None:
