@@ -59,6 +59,8 @@ def check_sums(path: Path, required: bool = True) -> None:
             with zipfile.ZipFile(handle) as archive:
                 summed = required or any(member.CRC for member in archive.infolist())
                 damaged = archive.testzip() if summed else None
+                if any(member.comment for member in archive.infolist()):  # nobody writes one: a length was damaged
+                    raise zipfile.BadZipFile("a member has swallowed those behind it")
         except Exception as error:  # a damaged archive raises nearly anything
             if isinstance(error, OSError) and error.errno != errno.EINVAL:  # that: a place before the file's begin
                 raise
