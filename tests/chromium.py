@@ -100,9 +100,19 @@ class Browser:
 
     def press(self, key: str, text: str = "") -> None:
         """Presses and lets go a key, by the name that pages know it by."""
-        code = {"Tab": 9, "Enter": 13}[key]
+        code = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}.get(key) or ord(key.upper())
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
+
+    def download(self, click: str, folder: Path) -> Path:
+        """The file that the page hands over when a JavaScript expression clicks on it."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self._events.clear()
+        self.run(click)
+        while not any(event["params"].get("state") == "completed" for event in self._events):
+            self._events.append(self._read())
+        begun = next(event for event in self._events if event["method"] == "Page.downloadWillBegin")
+        return folder / begun["params"]["suggestedFilename"]
 
     def picture(self, whole: bool = False) -> Image.Image:
         """What the screen shows, or the whole page."""

@@ -12,7 +12,7 @@ from analysis.labels.folder import MANIFEST, check_free, check_not_another, writ
 from analysis.labels.health import health
 from analysis.labels.issues import verdicts, worst_first
 from analysis.labels.mended import Mended, mended
-from analysis.labels.page import page
+from analysis.labels.page import page, positions
 from analysis.labels.pictures import Picture, pictures
 from analysis.labels.places import Places, places_of
 from analysis.labels.record import Record, find_run, read_record
@@ -82,13 +82,13 @@ def _answer(options: Namespace) -> None:
 
 def _page(record: Record, rows: pd.DataFrame, places: Places, most: int) -> tuple[str, str]:
     worst = worst_first(rows).head(most)
-    position = {index: place for place, index in enumerate(record.index.tolist())}
-    note, shown = "", list[Picture]()
+    note, shown = "", dict[int, Picture]()
     try:
-        shown = pictures(record, places, [position[index] for index in worst["index"]])
+        wanted = positions(record, worst)
+        shown = dict(zip(wanted, pictures(record, places, wanted), strict=True))
     except InputError as error:
         note = str(error)
-    return page(record.path.name, worst, shown, int(rows["is_label_issue"].sum()), note), note
+    return page(record, worst, shown, int(rows["is_label_issue"].sum()), note), note
 
 
 def _say_what_was_mended(repaired: Mended, path: Path) -> None:
@@ -138,7 +138,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--reviewed",
         metavar="FILE",
-        help=f"mend the samples of this table alone, an edited copy of {ERRORS}, with its labels",
+        help=f"mend the samples of this table alone, with its labels: what the page has downloaded, or an edited copy "
+        f"of {ERRORS}",
     )
     parser.add_argument("--cleanlab", action="store_true", help="also ask cleanlab, which has to be installed")
     return parser
