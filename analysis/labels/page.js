@@ -23,7 +23,7 @@
       count += fits;
     });
     part("shown").value = `${count} of ${cards.length} shown`;
-    if (current < 0 || cards[current].hidden) go(cards.findIndex((card) => !card.hidden));
+    if (!cards[current] || cards[current].hidden) go(cards.findIndex((card) => !card.hidden));
   };
 
   // ---- which one is current
@@ -33,7 +33,7 @@
     cards[current]?.setAttribute("aria-current", "true");
     if (!scroll || current < 0) return;
     const { top, bottom } = cards[current].getBoundingClientRect();
-    if (top < part("bar").getBoundingClientRect().bottom || bottom > innerHeight) {
+    if (top < Math.max(0, part("bar").getBoundingClientRect().bottom) || bottom > innerHeight) {
       cards[current].scrollIntoView({ block: "center" });
     }
   };
@@ -200,7 +200,7 @@
   read();
   drawAll();
   part("work").hidden = false;
+  const first = Math.max(0, samples.findIndex(({ key }) => !judged.has(key)));
+  go(first, first > 0);
   filter(); // a browser that goes back keeps what was chosen
-  const first = cards.findIndex((card, number) => !card.hidden && !judged.has(samples[number].key));
-  if (first > 0) go(first);
 })();

@@ -103,6 +103,7 @@ def test_reviewed_samples_are_mended_and_no_others(
         ("key\ntest/ant/0.png\n", "line 2: .* has no sample with the key 'test/ant/0.png'"),
         ("key\ntrain/ant/0.png\ntrain/ant/0.png\n", "line 3: 'train/ant/0.png' is named twice"),
         ("file,label\ntrain/ant/0.png,bee\n", "has no column key"),
+        ("key,given_label_is\ntrain/ant/0.png,maybe\n", "line 2: given_label_is is 'maybe'"),
         ("", "has no column key"),
         (b"key\n\xff\n", "is not UTF-8 text"),
         (None, "cannot be read"),
