@@ -96,6 +96,21 @@ def test_reviewed_samples_are_mended_and_no_others(
     assert set(mended(run, "--fix", "remove", "--reviewed", table)) == {*KEYS, *ASIDE} - {KEYS[0]}
 
 
+def test_a_review_says_what_is_right_and_what_is_unclear(tmp_path: Path, images: Path) -> None:
+    run = write_labelled_run(tmp_path / "run", KEYS, overrides=[f"data.root={images}"], **FOLDER)
+    table = tmp_path / "mine.csv"
+    words = f"{KEYS[1]},ant,right\n{KEYS[4]},,unclear\n{KEYS[5]},ant,wrong\n"
+    table.write_text(f"key,predicted_label,given_label_is\n{words}")
+    found = mended(run, "--fix", "relabel", "--reviewed", table)
+    assert {key: label for key, (label, _, given) in found.items() if label != given} == {KEYS[5]: "ant"}
+    assert set(found) == {*KEYS, *ASIDE}
+    table.write_text(f"key,predicted_label,given_label_is\n{words.replace(KEYS[5], KEYS[3])}")
+    assert set(mended(run, "--fix", "remove", "--reviewed", table)) == {*KEYS, *ASIDE} - {KEYS[3], KEYS[4]}
+    table.write_text(f"key,given_label_is\n{KEYS[5]},right\n")
+    for fix in ("relabel", "remove"):
+        assert set(mended(run, "--fix", fix, "--reviewed", table)) == {*KEYS, *ASIDE}, "nothing to mend"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
