@@ -27,7 +27,7 @@ from analysis.records.samples import Samples
 COLUMNS = 8
 ROWS = ("least trusted", "in between", "most trusted")
 # The parts of a target, in the order in which a bar shows them.
-PARTS = {"given label": COLORS[2], "most believed other class": COLORS[5], "all further classes": "0.8"}
+PARTS = {"given label": COLORS[2], "likeliest other class": COLORS[5], "all further classes": "0.8"}
 
 
 def charts(records: Records, run: str | None = None) -> tuple[Chart, ...]:
@@ -56,15 +56,14 @@ def chart_of(row: dict[str, object]) -> Chart | None:
 
 
 def target_parts(samples: Samples, example: int, view: int) -> dict[str, float]:
-    """How a masked view's target divides: the given label, of the others that which the method believes in most, all
-    further ones. A method that believes in no other has nothing in the middle.
-    """
+    """How a masked view's target divides: the given label, the likeliest other class, all further ones."""
     assert samples.masks is not None
-    target, given = samples.masks.target[example, view], samples.given[example]
-    others = samples.belief[example].copy()
-    others[given] = 0
-    of_given, of_other = float(target[given]), float(target[others.argmax()]) if others.any() else 0.0
-    return dict(zip(PARTS, (of_given, of_other, float(target.sum()) - of_given - of_other), strict=True))
+    target = samples.masks.target[example, view].copy()
+    given = samples.given[example]
+    whole, of_given = float(target.sum()), float(target[given])
+    target[given] = 0
+    of_other = float(target.max())
+    return dict(zip(PARTS, (of_given, of_other, whole - of_given - of_other), strict=True))
 
 
 def _views(run: SampledRun) -> range:

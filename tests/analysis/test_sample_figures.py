@@ -186,18 +186,17 @@ def test_the_gallery_has_shares_and_targets(sampled_run: MakeRun, runs_dir: Path
     shares = {0: 12 / 64} if views == 1 else {0: 8 / 64, 1: 4 / 64}
     assert numbers.groupby("view")["share"].unique().map(list).to_dict() == {view: [s] for view, s in shares.items()}
     assert numbers["given label"].to_numpy() == pytest.approx(0.8)
-    assert numbers["most believed other class"].to_numpy() == pytest.approx(0), "this method believes in no other"
-    assert numbers["all further classes"].to_numpy() == pytest.approx(0.2)
+    assert numbers["likeliest other class"].to_numpy() == pytest.approx(0.2 / 3), "the label is softened alone"
+    assert numbers["all further classes"].to_numpy() == pytest.approx(0.4 / 3)
     assert f"{100 * shares[0]:.0f} % masked" in words(chart.drawing)
 
     arrays = sample_arrays(views=views)
-    arrays["belief"] = np.array([[0.5, 0.3, 0.2, 0.0]] * 32)
     arrays["target"] = np.array([[[0.4, 0.35, 0.2, 0.05]] * views] * 32)
     write_samples(run, arrays)
     numbers = masks(Records(runs_dir))[0].numbers
     of_dog = numbers[numbers["given_label"] == "dog"]
     assert of_dog["given label"].to_numpy() == pytest.approx(0.35)
-    assert of_dog["most believed other class"].to_numpy() == pytest.approx(0.4)
+    assert of_dog["likeliest other class"].to_numpy() == pytest.approx(0.4)
     assert of_dog["all further classes"].to_numpy() == pytest.approx(0.25)
 
 
